@@ -1,0 +1,62 @@
+"""Normalizing flows for distrax and Haiku.
+
+Two ways in. Bijectors over arrays, to drop into distrax code:
+
+    distrax.Chain([distrax_flows.Rotation(angle), distrax_flows.Scale(log_scale)])
+
+and whole flows that own their parameters:
+
+    flow = distrax_flows.transform(lambda: distrax_flows.flows.maf(event_size=2))
+"""
+
+try:
+    import distrax as _distrax  # noqa: F401
+except (ImportError, AttributeError) as error:
+    raise ImportError(
+        "`import distrax` failed. If the stable wheel `tensorflow-probability` is installed, it "
+        "has overwritten files of `tfp-nightly`, which distrax needs. The cure: "
+        "`pip uninstall -y tensorflow-probability tfp-nightly && pip install tfp-nightly`. "
+        f"The error was: {type(error).__name__}: {error}"
+    ) from error
+
+from distrax_flows import bijectors, conditioners, densities, families, flows, masks, modules
+from distrax_flows._types import AutoregressiveConditioner
+from distrax_flows.bijectors import (
+    MaskedAutoregressive,
+    Permutation,
+    RationalQuadraticSpline,
+    Reverse,
+    Rotation,
+    Scale,
+    ScanChain,
+    Shift,
+)
+from distrax_flows.training import Fit, History, fit
+from distrax_flows.transform import Flow, FlowDistribution, transform
+
+__version__ = "0.1.0"
+
+__all__ = [
+    "AutoregressiveConditioner",
+    "Fit",
+    "Flow",
+    "FlowDistribution",
+    "History",
+    "MaskedAutoregressive",
+    "Permutation",
+    "RationalQuadraticSpline",
+    "Reverse",
+    "Rotation",
+    "Scale",
+    "ScanChain",
+    "Shift",
+    "bijectors",
+    "conditioners",
+    "densities",
+    "families",
+    "fit",
+    "flows",
+    "masks",
+    "modules",
+    "transform",
+]

@@ -1,0 +1,67 @@
+"""Base distributions: the default, the checks, and a batch of independent draws."""
+
+import distrax
+import jax
+import jax.numpy as jnp
+
+from distrax_flows._types import Shape
+
+__all__ = ["make_base"]
+
+
+def make_base(
+    base: distrax.DistributionLike | None, event_size: int, batch_shape: Shape
+) -> distrax.Distribution:
+    """The base of a flow: standard normal if None, else `base`, checked; of the batch shape given.
+
+    A base with no batch shape of its own is repeated over `batch_shape`, the context's: distrax
+    would otherwise share one draw of noise among all rows of the context.
+    """
+    if base is None:
+        # Independent normals: MultivariateNormalDiag caches derived leaves, which go stale.
+        zeros = jnp.zeros((*batch_shape, event_size), jnp.float32)
+        return distrax.Independent(distrax.Normal(zeros, jnp.ones_like(zeros)), 1)
+    distribution = distrax.as_distribution(base)
+    if distribution.event_shape != (event_size,):
+        remedy = (
+            "wrap it in `distrax.Independent(base, reinterpreted_batch_ndims=1)`"
+            if distribution.event_shape == () and distribution.batch_shape == (event_size,)
+            else f"give a distribution over vectors of {event_size}"
+        )
+        raise ValueError(
+            f"`base` must have event shape ({event_size},), the flow's; got {distribution.name} "
+            f"with event_shape={distribution.event_shape} and "
+            f"batch_shape={distribution.batch_shape}. Perhaps {remedy}."
+        )
+    if distribution.batch_shape == batch_shape:
+        return distribution
+    if distribution.batch_shape != ():
+        raise ValueError(
+            f"`base` must have batch shape () or the context's, {batch_shape}; got "
+            f"batch_shape={distribution.batch_shape}."
+        )
+    return _Repeated(distribution, batch_shape)
+
+
+class _Repeated(distrax.Distribution):
+    """Independent copies of a distribution without batch shape."""
+
+    def __init__(self, distribution: distrax.Distribution, batch_shape: Shape):
+        super().__init__()
+        self._distribution = distribution
+        self._batch_shape = batch_shape
+
+    @property
+    def event_shape(self) -> Shape:
+        return self._distribution.event_shape
+
+    @property
+    def batch_shape(self) -> Shape:
+        return self._batch_shape
+
+    def log_prob(self, value: jax.Array) -> jax.Array:
+        shape = jnp.broadcast_shapes(value.shape, self._batch_shape + self.event_shape)
+        return self._distribution.log_prob(jnp.broadcast_to(value, shape))
+
+    def _sample_n(self, key: jax.Array, n: int) -> jax.Array:
+        return self._distribution.sample(seed=key, sample_shape=(n, *self._batch_shape))

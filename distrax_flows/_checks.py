@@ -1,0 +1,68 @@
+"""Shape and value checks with one form of message: the rule, the value, the remedy."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+
+__all__ = [
+    "check_choice",
+    "check_float_array",
+    "check_non_negative_int",
+    "check_positive",
+    "check_positive_int",
+    "check_sizes",
+]
+
+
+def check_positive_int(name: str, value: Any) -> int:
+    """Returns `value` as an int, or raises: counts and sizes are integers of at least 1."""
+    if isinstance(value, bool) or not hasattr(value, "__index__") or int(value) < 1:
+        raise ValueError(f"`{name}` must be an integer of at least 1; got {name}={value!r}.")
+    return int(value)
+
+
+def check_non_negative_int(name: str, value: Any) -> int:
+    """Returns `value` as an int, or raises unless it is an integer of at least 0."""
+    if isinstance(value, bool) or not hasattr(value, "__index__") or int(value) < 0:
+        raise ValueError(f"`{name}` must be an integer of at least 0; got {name}={value!r}.")
+    return int(value)
+
+
+def check_positive(name: str, value: float) -> float:
+    """Returns `value`, or raises unless it is a finite number above 0."""
+    if not 0.0 < value < float("inf"):
+        raise ValueError(f"`{name}` must be a finite number above 0; got {name}={value!r}.")
+    return value
+
+
+def check_sizes(name: str, value: Sequence[int]) -> tuple[int, ...]:
+    """Returns `value` as a tuple of ints, or raises unless it holds at least one size."""
+    if isinstance(value, int) or len(value) == 0:
+        raise ValueError(
+            f"`{name}` must be a non-empty sequence of layer sizes, such as (64, 64); "
+            f"got {name}={value!r}."
+        )
+    return tuple(check_positive_int(f"{name}[{i}]", size) for i, size in enumerate(value))
+
+
+def check_choice(name: str, value: Any, choices: Sequence[Any]) -> None:
+    """Raises unless `value` is one of `choices`."""
+    if value not in choices:
+        raise ValueError(f"`{name}` must be one of {list(choices)}; got {name}={value!r}.")
+
+
+def check_float_array(name: str, value: Any, min_ndim: int = 0) -> jax.Array:
+    """Returns `value` as a floating array of at least `min_ndim` axes, or raises."""
+    array = jnp.asarray(value)
+    if not jnp.issubdtype(array.dtype, jnp.floating):
+        raise TypeError(
+            f"`{name}` must be a floating-point array; got dtype {array.dtype}. "
+            f"Convert it, for example with `{name}.astype(jnp.float32)`."
+        )
+    if array.ndim < min_ndim:
+        raise ValueError(
+            f"`{name}` must have at least {min_ndim} axes; got {name}.shape={array.shape}."
+        )
+    return array

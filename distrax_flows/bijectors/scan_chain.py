@@ -1,0 +1,96 @@
+"""A chain of equal layers in constant compile time."""
+
+from collections.abc import Callable
+from typing import Any
+
+import distrax
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Float
+
+__all__ = ["ScanChain"]
+
+
+class ScanChain(distrax.Bijector):
+    """Composes N bijectors that differ in their parameters only, by `jax.lax.scan`.
+
+        f = f_N o ... o f_1,    f_n = layer_fn(params[n])
+
+    `forward` applies the layers in the order of the parameters' leading axis, `inverse` in reverse.
+    One layer is traced and compiled, whatever N; `distrax.Chain` traces all of them.
+
+    Args:
+        layer_fn: pure function from the parameters of one layer to its bijector, whose inputs and
+            outputs have the same shape.
+        params: pytree of the layers' parameters, each leaf with the leading axis `[N, ...]`.
+
+    Raises:
+        ValueError: `params` holds no array, or the leading axes differ, or the layer's input and
+            output events have different ranks.
+
+    Example:
+        >>> import jax.numpy as jnp
+        >>> from distrax_flows.bijectors.elementwise import Shift
+        >>> bijector = ScanChain(Shift, jnp.array([[1.0, 0.0], [2.0, 5.0]]))
+        >>> print(bijector.forward(jnp.zeros(2)))
+        [3. 5.]
+    """
+
+    def __init__(self, layer_fn: Callable[[Any], distrax.Bijector], params: Any):
+        shapes = [jnp.shape(leaf) for leaf in jax.tree.leaves(params)]
+        lengths = {shape[0] if shape else None for shape in shapes}
+        if len(lengths) != 1 or None in lengths:
+            raise ValueError(
+                "`params` must hold arrays with one common leading axis, a row per layer; "
+                f"got leaves of shapes {shapes}."
+            )
+        layer = layer_fn(jax.tree.map(lambda leaf: leaf[0], params))
+        if layer.event_ndims_in != layer.event_ndims_out:
+            raise ValueError(
+                "`layer_fn` must return a bijector with event_ndims_in == event_ndims_out; got "
+                f"{layer.name} with {layer.event_ndims_in} and {layer.event_ndims_out}."
+            )
+        super().__init__(
+            event_ndims_in=layer.event_ndims_in,
+            is_constant_jacobian=layer.is_constant_jacobian,
+            is_constant_log_det=layer.is_constant_log_det,
+        )
+        self._layer_fn = layer_fn
+        self._params = params
+
+    @property
+    def num_layers(self) -> int:
+        """The number of layers, N."""
+        return jax.tree.leaves(self._params)[0].shape[0]
+
+    def forward_and_log_det(
+        self, x: Float[Array, "..."]
+    ) -> tuple[Float[Array, "..."], Float[Array, "..."]]:
+        """Applies the layers first to last."""
+        self._check_forward_input_shape(x)
+        return self._scan("forward_and_log_det", x, reverse=False)
+
+    def inverse_and_log_det(
+        self, y: Float[Array, "..."]
+    ) -> tuple[Float[Array, "..."], Float[Array, "..."]]:
+        """Undoes the layers last to first."""
+        self._check_inverse_input_shape(y)
+        return self._scan("inverse_and_log_det", y, reverse=True)
+
+    def _scan(self, method, x, *, reverse):
+        def apply(params, x):
+            return getattr(self._layer_fn(params), method)(x)
+
+        # Per-layer parameters may have a batch shape that the input lacks: a scan's carry must
+        # have it from the start.
+        first = jax.tree.map(lambda leaf: leaf[0], self._params)
+        out, log_det = jax.eval_shape(apply, first, x)
+        start = jnp.broadcast_to(x, out.shape).astype(out.dtype), jnp.zeros_like(log_det)
+
+        def layer(carry, params):
+            x, total = carry
+            x, log_det = apply(params, x)
+            return (x, total + log_det), None
+
+        (x, total), _ = jax.lax.scan(layer, start, self._params, reverse=reverse)
+        return x, total

@@ -1,0 +1,222 @@
+"""Masked networks over arrays: autoregressive conditioners with no Haiku in sight."""
+
+import dataclasses
+import functools
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, Float, Int
+
+from distrax_flows._numerics import align
+from distrax_flows._types import Activation, Shape
+
+__all__ = ["MaskedMLP"]
+
+
+@functools.partial(
+    jax.tree_util.register_dataclass,
+    data_fields=["weights", "biases"],
+    meta_fields=["degrees", "order", "activation", "residual"],
+)
+@dataclasses.dataclass(frozen=True)
+class MaskedMLP:
+    """MADE over arrays: a masked multilayer perceptron that evaluates at once or step by step.
+
+    With positions i = 0..D-1 in the input order `order`, hidden layers l = 1..L and a_l the
+    activations (a_0 = x reordered):
+
+        a_l = activation(a_{l-1} W_l + b_l)    [+ a_{l-1}, where `residual` and l > 1]
+        params = a_L W_{L+1} + b_{L+1}
+
+    where W_l is zero wherever the masks of `distrax_flows.masks` are. `distrax_flows.modules.MADE`
+    makes the parameters; use this class directly to bring your own. It is a pytree whose leaves
+    are the weights and biases.
+
+    A step costs what its share of the units costs: the units of a layer are sorted by degree, and
+    a step computes only those whose inputs have just become known. All D steps together cost about
+    one evaluation.
+
+    Args:
+        weights: `L + 1` arrays `[in, out]`, masked; the last is `[H, D * P]`, the parameters of one
+            dimension side by side, dimensions in input order.
+        biases: `L + 1` arrays `[..., out]`. Batch axes (a context's contribution to the first
+            layer, say) broadcast against those of the input.
+        degrees: per hidden layer, the sorted degrees of its units (`masks.hidden_degrees`).
+        order: `order[i]` is the dimension at position i.
+        activation: applied elementwise.
+        residual: adds each hidden layer's input to its output; hidden sizes must be equal.
+
+    Reference:
+        Germain et al., "MADE: Masked Autoencoder for Distribution Estimation", 2015, eqs. 12-15.
+        Residual: Nash & Durkan, "Autoregressive Energy Machines", 2019, section 3.
+    """
+
+    weights: tuple[Float[Array, "in out"], ...]
+    biases: tuple[Float[Array, "... out"], ...]
+    degrees: tuple[Shape, ...]
+    order: Shape
+    activation: Activation
+    residual: bool = False
+
+    def __call__(self, x: Float[Array, "... D"]) -> Float[Array, "... D P"]:
+        """Parameters of every dimension in one pass."""
+        event_size = len(self.order)
+        if x.shape[-1] != event_size:
+            raise ValueError(
+                f"`x` must have {event_size} dimensions, the event size; got x.shape={x.shape}."
+            )
+        hidden = x if self._sequential else jnp.take(x, np.array(self.order), axis=-1)
+        for layer in range(len(self.degrees)):
+            before = hidden
+            hidden = self.activation(_affine(hidden, self.weights[layer], self.biases[layer]))
+            if self.residual and layer > 0:
+                hidden += before
+        params = _affine(hidden, self.weights[-1], self.biases[-1])
+        params = params.reshape((*params.shape[:-1], event_size, -1))
+        if self._sequential:
+            return params
+        return jnp.take(params, np.argsort(self.order), axis=-2)
+
+    def start(self, batch_shape: Shape) -> tuple[Any, Float[Array, "... P"]]:
+        """See `AutoregressiveConditioner`. The carry holds the inputs, activations and sums.
+
+        Features lead and the batch trails in the carry, so that a step's slices are contiguous.
+        """
+        batch_shape = jnp.broadcast_shapes(batch_shape, *(b.shape[:-1] for b in self.biases))
+
+        def zeros(size):
+            return jnp.zeros((size, *batch_shape), self.weights[0].dtype)
+
+        activations = tuple(zeros(weight.shape[0]) for weight in self.weights)
+        sums = tuple(zeros(plan.sum_width) for plan in self._plans)
+        return self._reveal((activations, sums), jnp.int32(0))
+
+    def step(
+        self, carry: Any, i: Int[Array, ""], x_i: Float[Array, "..."]
+    ) -> tuple[Any, Float[Array, "... P"]]:
+        """See `AutoregressiveConditioner`."""
+        (inputs, *hidden), sums = carry
+        inputs = jax.lax.dynamic_update_slice_in_dim(inputs, x_i[None], i, axis=0)
+        return self._reveal(((inputs, *hidden), sums), i + 1)
+
+    def _reveal(self, carry, degree):
+        """Computes the units of a degree, whose inputs are all known, and that position's output.
+
+        Each layer's new units lie in a slice as wide as its most frequent degree. Units of higher
+        degree in that slice are wrong for now; masked weights keep them from all that is right,
+        and they are computed again once their turn comes. Units of lower degree in it, as there
+        may be at the end of a layer, come out as they were.
+        """
+        (inputs, *hidden), sums = carry
+        activations, new_sums = [inputs], []
+        for layer, plan in enumerate(self._plans):
+            start = plan.start(degree)
+            new, layer_sums = plan.new_units(
+                activations[-1], sums[layer], self.weights[layer], self.biases[layer], degree
+            )
+            new_sums.append(layer_sums)
+            if layer < len(hidden):
+                new = self.activation(new)
+                if self.residual and layer > 0:
+                    new += _rows(activations[-1], start, plan.width)
+                new = jax.lax.dynamic_update_slice_in_dim(hidden[layer], new, start, axis=0)
+            activations.append(new)
+        *activations, params = activations
+        return (tuple(activations), tuple(new_sums)), jnp.moveaxis(params, 0, -1)
+
+    @functools.cached_property
+    def _plans(self) -> tuple["_StepPlan", ...]:
+        event_size = len(self.order)
+        degrees = [np.arange(1, event_size + 1), *map(np.array, self.degrees)]
+        num_params = self.weights[-1].shape[-1] // event_size
+        degrees.append(np.repeat(np.arange(event_size), num_params))
+        return tuple(
+            _StepPlan(inputs, outputs, event_size)
+            for inputs, outputs in zip(degrees, degrees[1:], strict=False)
+        )
+
+    @property
+    def _sequential(self) -> bool:
+        return self.order == tuple(range(len(self.order)))
+
+
+class _StepPlan:
+    """Where, in one layer, the units of each degree lie, and how a step computes them.
+
+    A step could multiply all of the layer's inputs by the few columns of the new units, but such
+    thin products run at the speed of memory. In wide layers degrees are therefore taken in blocks:
+    at the first degree of a block one large product sums what all units of the block get from
+    inputs of earlier blocks, and a step then adds only what they get from inputs of this block.
+    """
+
+    def __init__(self, degrees_in: np.ndarray, degrees_out: np.ndarray, event_size: int):
+        wide = len(degrees_in) >= _WIDE and event_size > 2 * _BLOCK
+        self._block = _BLOCK if wide else event_size + 1
+        blocks = np.arange(0, event_size + 1, self._block)
+        self.width = int(np.bincount(degrees_out).max())
+        self._starts = np.searchsorted(degrees_out, np.arange(event_size + 1))
+        self._starts = np.minimum(self._starts, len(degrees_out) - self.width)
+
+        def ranges(degrees, extra):
+            starts = np.searchsorted(degrees, blocks)
+            width = np.diff(starts, append=len(degrees)).max() + extra
+            width = int(min(width, len(degrees)))
+            return starts, np.minimum(starts, len(degrees) - width), width
+
+        self._first_inputs, self._input_starts, self._input_width = ranges(degrees_in, 0)
+        _, self._sum_starts, self.sum_width = ranges(degrees_out, self.width)
+        if not wide:
+            self.sum_width = 0
+
+    def start(self, degree: Int[Array, ""]) -> Int[Array, ""]:
+        """Index of the first unit of the slice that a step computes."""
+        return jnp.asarray(self._starts, jnp.int32)[degree]
+
+    def new_units(self, inputs, sums, weight, bias, degree):
+        """Pre-activations of the slice that starts at `start(degree)`, and the block's sums."""
+        weight, bias = weight.T, jnp.moveaxis(bias, -1, 0)
+        start = self.start(degree)
+        rows, bias = _rows(weight, start, self.width), _rows(bias, start, self.width)
+        if not self.sum_width:
+            return _add_rows(_product(rows, inputs), bias), sums
+        first_input, input_start, sum_start = (
+            jnp.asarray(table, jnp.int32)[degree // self._block]
+            for table in (self._first_inputs, self._input_starts, self._sum_starts)
+        )
+
+        def sums_of_block():
+            earlier = jnp.arange(weight.shape[1])[None] < first_input
+            rows = _rows(weight, sum_start, self.sum_width)
+            return _product(jnp.where(earlier, rows, 0), inputs)
+
+        sums = jax.lax.cond(degree % self._block == 0, sums_of_block, lambda: sums)
+        # Near the end the slice of inputs begins before the block: those are in `sums` already.
+        this_block = (input_start + jnp.arange(self._input_width))[None] >= first_input
+        rows = jax.lax.dynamic_slice_in_dim(rows, input_start, self._input_width, axis=1)
+        inputs = _rows(inputs, input_start, self._input_width)
+        new = _product(jnp.where(this_block, rows, 0), inputs)
+        return _add_rows(new + _rows(sums, start - sum_start, self.width), bias), sums
+
+
+_BLOCK = 8  # degrees
+_WIDE = 256  # inputs from which blocks pay
+
+
+def _rows(array: jax.Array, start: jax.Array, width: int) -> jax.Array:
+    return jax.lax.dynamic_slice_in_dim(array, start, width, axis=0)
+
+
+def _product(rows: jax.Array, inputs: jax.Array) -> jax.Array:
+    return jnp.tensordot(rows, inputs, axes=1)
+
+
+def _add_rows(x: jax.Array, bias: jax.Array) -> jax.Array:
+    """[n, ..., *batch] + [n, *batch]: the axes that the bias lacks follow its first."""
+    return x + jnp.expand_dims(bias, range(1, 1 + x.ndim - bias.ndim))
+
+
+def _affine(x: jax.Array, weight: jax.Array, bias: jax.Array) -> jax.Array:
+    x, bias = align(x @ weight, bias)
+    return x + bias

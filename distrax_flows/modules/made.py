@@ -1,0 +1,181 @@
+"""MADE: masked autoregressive conditioner network."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import haiku as hk
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax.typing import DTypeLike
+from jaxtyping import Array, Float, Int
+
+from distrax_flows import masks
+from distrax_flows._checks import check_positive_int, check_sizes
+from distrax_flows._types import Activation, Shape
+from distrax_flows.conditioners import MaskedMLP
+from distrax_flows.modules.mlp import add_context, fan_in_uniform
+
+__all__ = ["MADE"]
+
+
+class MADE(hk.Module):
+    """Masked network: the parameters of dimension d depend on the dimensions before d only.
+
+    Owns the weights of a `MaskedMLP`, whose docstring has the formula. `network(context)` returns
+    that conditioner, pure, with masks applied and the context bound: give it to
+    `MaskedAutoregressive`. The module can be called, started and stepped itself as well; it then
+    masks its weights anew at every call.
+
+    Any number of hidden layers of any sizes, also smaller than `event_size`: degrees are spread
+    over the units so that no dependency is lost which the narrowest layer could carry (see
+    `masks.hidden_degrees`). With `event_size == 1` the parameters depend on the context only, or
+    are constants. The last layer starts at zero.
+
+    Args:
+        event_size: number of dimensions, D.
+        num_params: parameters per dimension, P.
+        hidden_sizes: units of each hidden layer.
+        activation: applied elementwise.
+        residual: adds each hidden layer's input to its output; hidden sizes must be equal.
+        order: the order in which dimensions depend on one another, "sequential" for 0, 1, ...,
+            or a permutation of `0..D-1`. (`np.random.default_rng(seed).permutation(D)` is random.)
+        context_size: size C of the context's last axis, None for a network without one.
+        name: name of the module.
+
+    Call:
+        x: `[..., D]`. Returns `[..., D, P]`. For a network with a context use `network(context)`.
+
+    Raises:
+        ValueError: a size is not a positive integer, `hidden_sizes` is empty, or unequal where
+            `residual`, `order` is not a permutation, or a context is missing, unexpected or of
+            another size.
+
+    Reference:
+        Germain et al., "MADE: Masked Autoencoder for Distribution Estimation", 2015.
+
+    Example:
+        >>> import haiku as hk, jax, jax.numpy as jnp
+        >>> network = hk.transform(lambda x: MADE(3, num_params=2, hidden_sizes=(16, 16))(x))
+        >>> params = network.init(jax.random.key(0), jnp.zeros(3))
+        >>> network.apply(params, None, jnp.zeros((10, 3))).shape
+        (10, 3, 2)
+    """
+
+    def __init__(
+        self,
+        event_size: int,
+        num_params: int,
+        hidden_sizes: Sequence[int],
+        activation: Activation = jax.nn.relu,
+        *,
+        residual: bool = False,
+        order: str | Sequence[int] | np.ndarray = "sequential",
+        context_size: int | None = None,
+        name: str | None = None,
+    ):
+        super().__init__(name=name)
+        self._event_size = check_positive_int("event_size", event_size)
+        self._num_params = check_positive_int("num_params", num_params)
+        self._hidden_sizes = check_sizes("hidden_sizes", hidden_sizes)
+        self._activation = activation
+        if residual and len(set(self._hidden_sizes)) > 1:
+            raise ValueError(
+                "`hidden_sizes` must be equal for a residual network; "
+                f"got hidden_sizes={self._hidden_sizes}."
+            )
+        self._residual = residual
+        self._order = _check_order(order, self._event_size)
+        if context_size is not None:
+            check_positive_int("context_size", context_size)
+        self._context_size = context_size
+
+    @property
+    def order(self) -> Shape:
+        """`order[i]` is the dimension that comes i-th."""
+        return self._order
+
+    def network(
+        self, context: Float[Array, "... C"] | None = None, dtype: DTypeLike = jnp.float32
+    ) -> MaskedMLP:
+        """The conditioner over this module's parameters, pure, the context bound.
+
+        Call it outside of `jax.lax` loops; what it returns works inside them. `dtype` is that of
+        the parameters, if they are yet to be created.
+        """
+        size = None if context is None else context.shape[-1]
+        if size != self._context_size:
+            raise ValueError(
+                f"`context` must have a last axis of size context_size={self._context_size}, None "
+                f"meaning no context; got {'none' if context is None else context.shape}."
+            )
+        degrees = masks.hidden_degrees(
+            self._event_size, self._hidden_sizes, context=context is not None
+        )
+        layer_masks = [masks.input_mask(self._event_size, degrees[0])]
+        layer_masks += [masks.hidden_mask(a, b) for a, b in zip(degrees, degrees[1:], strict=False)]
+        output_mask = masks.output_mask(degrees[-1], self._event_size)
+        layer_masks.append(np.repeat(output_mask, self._num_params, axis=1))
+        weights, biases = zip(
+            *(self._layer(layer, mask, dtype) for layer, mask in enumerate(layer_masks)),
+            strict=True,
+        )
+        return MaskedMLP(
+            weights=weights,
+            biases=(add_context(biases[0], context), *biases[1:]),
+            degrees=tuple(tuple(layer.tolist()) for layer in degrees),
+            order=self._order,
+            activation=self._activation,
+            residual=self._residual,
+        )
+
+    def __call__(self, x: Float[Array, "... D"]) -> Float[Array, "... D P"]:
+        """Parameters of every dimension in one pass."""
+        return self.network(dtype=x.dtype)(x)
+
+    def start(self, batch_shape: Shape) -> tuple[Any, Float[Array, "... P"]]:
+        """See `AutoregressiveConditioner`."""
+        return self.network().start(batch_shape)
+
+    def step(
+        self, carry: Any, i: Int[Array, ""], x_i: Float[Array, "..."]
+    ) -> tuple[Any, Float[Array, "... P"]]:
+        """See `AutoregressiveConditioner`."""
+        return self.network().step(carry, i, x_i)
+
+    def _layer(self, layer: int, mask: np.ndarray, dtype):
+        """Masked weights and biases of one layer, created on first use."""
+        last = layer == len(self._hidden_sizes)
+        fan_in = max(int(mask.sum(axis=0).max()), 1)
+        w_init = jnp.zeros if last else _masked_uniform(mask)
+        b_init = jnp.zeros if last else fan_in_uniform(fan_in)
+        weight = hk.get_parameter(f"w_{layer}", mask.shape, dtype, init=w_init)
+        bias = hk.get_parameter(f"b_{layer}", mask.shape[1:], dtype, init=b_init)
+        return weight * jnp.asarray(mask, weight.dtype), bias
+
+
+def _masked_uniform(mask: np.ndarray) -> hk.initializers.Initializer:
+    """Uniform in +-1/sqrt(n), n the number of inputs that a unit sees through the mask."""
+    bound = 1 / np.sqrt(np.maximum(mask.sum(axis=0, keepdims=True), 1))
+
+    def init(shape, dtype):
+        unit = hk.initializers.RandomUniform(-1.0, 1.0)(shape, dtype)
+        return unit * jnp.asarray(bound, dtype)
+
+    return init
+
+
+def _check_order(order, event_size) -> Shape:
+    if isinstance(order, str):
+        if order != "sequential":
+            raise ValueError(
+                f'`order` must be "sequential" or a permutation of 0..D-1; got {order=}.'
+            )
+        return tuple(range(event_size))
+    indices = np.asarray(order)
+    if indices.shape != (event_size,) or set(indices.tolist()) != set(range(event_size)):
+        raise ValueError(
+            f'`order` must be "sequential" or a permutation of 0..{event_size - 1}; '
+            f"got order={indices.tolist()}."
+        )
+    return tuple(indices.tolist())

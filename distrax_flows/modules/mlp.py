@@ -1,0 +1,167 @@
+"""Dense conditioner networks."""
+
+import math
+from collections.abc import Sequence
+
+import haiku as hk
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Float
+
+from distrax_flows._checks import check_positive_int, check_sizes
+from distrax_flows._numerics import align
+from distrax_flows._types import Activation
+
+__all__ = ["MLP", "ResidualMLP", "add_context", "fan_in_uniform"]
+
+
+class MLP(hk.Module):
+    """Multilayer perceptron from a vector, and a context if given, to parameters of any shape.
+
+    With a_0 = x, C the context and L hidden layers,
+
+        a_1 = activation(x W_1 + C V + b_1),   a_l = activation(a_{l-1} W_l + b_l),
+        params = a_L W_{L+1} + b_{L+1}.
+
+    The last layer starts at zero, so that a flow starts at the identity; the others start uniform
+    in +-1/sqrt(fan-in), biases too: with one or two inputs, as couplings of small events have, the
+    kinks of the units must be spread from the start.
+
+    Args:
+        output_shape: shape of the parameters of one input.
+        hidden_sizes: units of each hidden layer.
+        activation: applied elementwise after each hidden layer.
+        name: name of the module.
+
+    Call:
+        x: `[..., in]`. context: `[..., C]` or None; batch axes broadcast.
+        Returns `[..., *output_shape]`.
+
+    Raises:
+        ValueError: a size is not a positive integer, or `hidden_sizes` is empty.
+
+    Example:
+        >>> import haiku as hk, jax, jax.numpy as jnp
+        >>> network = hk.transform(lambda x: MLP((3, 2), hidden_sizes=(16,))(x))
+        >>> params = network.init(jax.random.key(0), jnp.zeros(4))
+        >>> network.apply(params, None, jnp.zeros((10, 4))).shape
+        (10, 3, 2)
+    """
+
+    def __init__(
+        self,
+        output_shape: Sequence[int],
+        hidden_sizes: Sequence[int],
+        activation: Activation = jax.nn.relu,
+        name: str | None = None,
+    ):
+        super().__init__(name=name)
+        self._output_shape = check_sizes("output_shape", output_shape)
+        self._hidden_sizes = check_sizes("hidden_sizes", hidden_sizes)
+        self._activation = activation
+
+    def __call__(
+        self, x: Float[Array, "... n"], context: Float[Array, "... C"] | None = None
+    ) -> Float[Array, "..."]:
+        """Evaluates the network."""
+        hidden = x
+        for layer, size in enumerate(self._hidden_sizes):
+            hidden = _linear(hidden, size, f"linear_{layer}")
+            if layer == 0:
+                hidden = add_context(hidden, context)
+            hidden = self._activation(hidden)
+        return _output(hidden, self._output_shape)
+
+
+class ResidualMLP(hk.Module):
+    """Residual network from a vector, and a context if given, to parameters of any shape.
+
+    With C the context and B blocks,
+
+        a_0 = x W_0 + C V + b_0
+        a_k = a_{k-1} + activation(activation(a_{k-1}) W_k + b_k) W'_k + b'_k,   k = 1..B
+        params = activation(a_B) W_{B+1} + b_{B+1}.
+
+    Initialised like `MLP`: the last layer at zero.
+
+    Args:
+        output_shape: shape of the parameters of one input.
+        hidden_size: width of the network.
+        num_blocks: number of residual blocks, B.
+        activation: applied elementwise.
+        name: name of the module.
+
+    Call:
+        x: `[..., in]`. context: `[..., C]` or None; batch axes broadcast.
+        Returns `[..., *output_shape]`.
+
+    Raises:
+        ValueError: a size or `num_blocks` is not a positive integer.
+
+    Reference:
+        The conditioner of Durkan et al., "Neural Spline Flows", 2019, section 5; He et al.,
+        "Identity Mappings in Deep Residual Networks", 2016, eq. 5.
+
+    Example:
+        >>> import haiku as hk, jax, jax.numpy as jnp
+        >>> network = hk.transform(lambda x: ResidualMLP((3, 2), hidden_size=16)(x))
+        >>> params = network.init(jax.random.key(0), jnp.zeros(4))
+        >>> network.apply(params, None, jnp.zeros((10, 4))).shape
+        (10, 3, 2)
+    """
+
+    def __init__(
+        self,
+        output_shape: Sequence[int],
+        hidden_size: int,
+        num_blocks: int = 2,
+        activation: Activation = jax.nn.relu,
+        name: str | None = None,
+    ):
+        super().__init__(name=name)
+        self._output_shape = check_sizes("output_shape", output_shape)
+        self._hidden_size = check_positive_int("hidden_size", hidden_size)
+        self._num_blocks = check_positive_int("num_blocks", num_blocks)
+        self._activation = activation
+
+    def __call__(
+        self, x: Float[Array, "... n"], context: Float[Array, "... C"] | None = None
+    ) -> Float[Array, "..."]:
+        """Evaluates the network."""
+        hidden = add_context(_linear(x, self._hidden_size, "linear_in"), context)
+        for block in range(self._num_blocks):
+            inner = _linear(self._activation(hidden), self._hidden_size, f"block_{block}_in")
+            hidden += _linear(self._activation(inner), self._hidden_size, f"block_{block}_out")
+        return _output(self._activation(hidden), self._output_shape)
+
+
+def fan_in_uniform(fan_in: int) -> hk.initializers.Initializer:
+    """Uniform in +-1/sqrt(fan_in), for weights and biases alike."""
+    bound = 1 / math.sqrt(fan_in)
+    return hk.initializers.RandomUniform(-bound, bound)
+
+
+def add_context(
+    hidden: Float[Array, "... H"], context: Float[Array, "... C"] | None
+) -> Float[Array, "... H"]:
+    """Adds a linear map of the context to a first layer, or nothing if there is no context.
+
+    This is the first layer of the concatenated input, but the context's part is computed at the
+    context's own batch shape, once for all the samples that share a context.
+    """
+    if context is None:
+        return hidden
+    init = fan_in_uniform(context.shape[-1])
+    extra = hk.Linear(hidden.shape[-1], with_bias=False, w_init=init, name="context")(context)
+    hidden, extra = align(hidden, extra)
+    return hidden + extra
+
+
+def _linear(x, size, name):
+    init = fan_in_uniform(x.shape[-1])
+    return hk.Linear(size, w_init=init, b_init=init, name=name)(x)
+
+
+def _output(hidden, shape):
+    params = hk.Linear(math.prod(shape), w_init=jnp.zeros, name="linear_out")(hidden)
+    return params.reshape(params.shape[:-1] + shape)

@@ -1,0 +1,82 @@
+"""Repetition of a learned layer, compiled once."""
+
+import distrax
+import haiku as hk
+import jax
+from jaxtyping import Array, Float
+
+from distrax_flows._checks import check_positive_int
+from distrax_flows.bijectors.scan_chain import ScanChain
+from distrax_flows.modules.learned import Layer
+
+__all__ = ["Stack"]
+
+
+class Stack(hk.Module):
+    """Repeats a layer, each repetition with parameters of its own; traced and compiled once.
+
+    A layer itself: called with an input, it returns the `ScanChain` of all repetitions, so that
+    `Learned(Stack(layer, 8))` is a bijector. Parameters are stacked, `[num_layers, ...]`.
+
+    They are initialised in the density direction, from data to base: the last repetition sees the
+    input, and each one before it sees what its successor's inverse makes of that. A layer with a
+    data-dependent initialisation is thus initialised exactly, at every depth.
+
+    Args:
+        layer: from an input `[..., D]` to a bijector that keeps the input's shape. It must create
+            its Haiku modules itself, when called, and no random numbers after initialisation.
+        num_layers: number of repetitions.
+        name: name of the module.
+
+    Raises:
+        ValueError: `num_layers` is not a positive integer.
+
+    Example:
+        >>> import haiku as hk, jax, jax.numpy as jnp
+        >>> from distrax_flows.bijectors import Shift
+        >>> from distrax_flows.modules import Learned
+        >>> def layer(x):
+        ...     return Shift(hk.get_parameter("shift", x.shape[-1:], init=jnp.ones))
+        >>> forward = hk.transform(lambda x: Learned(Stack(layer, 8)).forward(x))
+        >>> params = forward.init(jax.random.key(0), jnp.zeros(2))
+        >>> print(forward.apply(params, None, jnp.zeros(2)))
+        [8. 8.]
+    """
+
+    def __init__(self, layer: Layer, num_layers: int, name: str | None = None):
+        super().__init__(name=name)
+        self._layer = layer
+        self._num_layers = check_positive_int("num_layers", num_layers)
+
+    def __call__(self, x: Float[Array, "... D"]) -> ScanChain:
+        """The chain of all repetitions; `forward` applies the first one first."""
+        layer = hk.without_apply_rng(
+            hk.transform(lambda method, x: getattr(self._layer(x), method)(x))
+        )
+
+        def init(key, x):
+            def init_one(x, key):
+                params = layer.init(key, "inverse", x)
+                return layer.apply(params, "inverse", x), params
+
+            keys = jax.random.split(key, self._num_layers)
+            _, params = jax.lax.scan(init_one, x, keys, reverse=True)
+            return params
+
+        params = hk.lift(init, name="layers")(hk.next_rng_key() if hk.running_init() else None, x)
+        return ScanChain(lambda params: _Applied(layer.apply, params), params)
+
+
+class _Applied(distrax.Bijector):
+    """A transformed layer with its parameters bound: pure, unlike the layer."""
+
+    def __init__(self, apply, params):
+        super().__init__(event_ndims_in=1)
+        self._apply = apply
+        self._params = params
+
+    def forward_and_log_det(self, x):
+        return self._apply(self._params, "forward_and_log_det", x)
+
+    def inverse_and_log_det(self, y):
+        return self._apply(self._params, "inverse_and_log_det", y)

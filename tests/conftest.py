@@ -1,0 +1,36 @@
+"""Test configuration: strict JAX, quiet imports, small hypothesis budgets."""
+
+import os
+import warnings
+
+# Two workers on two cores: one thread each is faster than both fighting for two.
+os.environ.setdefault("XLA_FLAGS", "--xla_cpu_multi_thread_eigen=false")
+os.environ.setdefault("MPLBACKEND", "Agg")
+
+with warnings.catch_warnings():
+    # distrax and TFP warn of their own deprecations when imported.
+    warnings.simplefilter("ignore")
+    import distrax  # noqa: F401
+
+import hypothesis
+import jax
+import pytest
+
+hypothesis.settings.register_profile(
+    "tests", max_examples=25, deadline=None, derandomize=True, database=None
+)
+hypothesis.settings.load_profile("tests")
+
+
+@pytest.fixture
+def strict():
+    """Broadcasting between ranks is an error: ours must be explicit."""
+    with jax.numpy_rank_promotion("raise"):
+        yield
+
+
+@pytest.fixture
+def x64():
+    """Double precision."""
+    with jax.enable_x64(True):
+        yield
