@@ -16,7 +16,7 @@ from distrax_flows._numerics import soft_clip
 from distrax_flows._types import BijectorFn
 from distrax_flows.bijectors.spline import RationalQuadraticSpline
 
-__all__ = ["Family", "additive", "affine", "spline"]
+__all__ = ["Family", "additive", "affine", "chain", "spline"]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -41,7 +41,7 @@ def additive() -> Family:
 
     Example:
         >>> import jax.numpy as jnp
-        >>> print(additive().bijector(jnp.array([3.0])).forward(1.0))
+        >>> print(additive().bijector(jnp.array([3.0])).forward(jnp.ones(())))
         4.0
     """
 
@@ -67,7 +67,7 @@ def affine(max_log_scale: float = 5.0) -> Family:
 
     Example:
         >>> import jax.numpy as jnp
-        >>> print(affine().bijector(jnp.array([3.0, 0.0])).forward(1.0))
+        >>> print(affine().bijector(jnp.array([3.0, 0.0])).forward(jnp.ones(())))
         4.0
     """
     check_positive("max_log_scale", max_log_scale)
@@ -92,7 +92,7 @@ def spline(
 
     Example:
         >>> import jax.numpy as jnp
-        >>> print(spline(num_bins=4).bijector(jnp.zeros(13)).forward(1.0).round(4))
+        >>> print(spline(num_bins=4).bijector(jnp.zeros(13)).forward(jnp.ones(())).round(4))
         1.0
     """
     num_bins = check_positive_int("num_bins", num_bins)
@@ -102,3 +102,32 @@ def spline(
 
     bijector(jnp.zeros(3 * num_bins + 1))  # refuses a bad range here, not inside the flow
     return Family(3 * num_bins + 1, bijector)
+
+
+def chain(*families: Family) -> Family:
+    """Composes families; the last one listed acts first, as in `distrax.Chain`.
+
+    `chain(affine(), spline())` is a spline followed by an affine map: seen from the data, the
+    affine map first brings each dimension, given the others, into the spline's range.
+
+    Raises:
+        ValueError: no family is given.
+
+    Example:
+        >>> import jax.numpy as jnp
+        >>> family = chain(additive(), affine())
+        >>> print(family.num_params, family.bijector(jnp.array([3.0, 1.0, 0.0])).forward(jnp.ones(())))
+        3 5.0
+    """
+    if not families:
+        raise ValueError("`families` must hold at least one family; got none.")
+    sizes = [family.num_params for family in families]
+    ends = [sum(sizes[: i + 1]) for i in range(len(sizes))]
+
+    def bijector(params: Float[Array, "... P"]) -> distrax.Bijector:
+        parts = jnp.split(params, ends[:-1], axis=-1)
+        return distrax.Chain(
+            [family.bijector(part) for family, part in zip(families, parts, strict=True)]
+        )
+
+    return Family(sum(sizes), bijector)

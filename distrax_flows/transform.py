@@ -16,6 +16,13 @@ from distrax_flows._types import Shape
 __all__ = ["Flow", "FlowDistribution", "Params", "transform"]
 
 Params: TypeAlias = Any
+
+# Kinds of arguments that a call must give if they have no default.
+_NAMED = (
+    inspect.Parameter.POSITIONAL_ONLY,
+    inspect.Parameter.POSITIONAL_OR_KEYWORD,
+    inspect.Parameter.KEYWORD_ONLY,
+)
 MakeFlow: TypeAlias = Callable[..., distrax.Transformed]
 
 
@@ -24,21 +31,21 @@ def transform(make: MakeFlow) -> "Flow":
 
     Args:
         make: builds a `distrax.Transformed` over vector events, using Haiku modules, such as
-            `lambda: flows.maf(2)`. It takes no argument, or one, the context:
+            `lambda: flows.maf(2)`. For a conditional flow it takes an argument named `context`:
             `lambda context: flows.maf(2, context=context)`.
 
     Returns:
         The flow.
 
     Raises:
-        TypeError: `make` is not callable, or takes more than one argument.
+        TypeError: `make` is not callable, or needs arguments besides `context`.
 
     Example:
         >>> import distrax_flows as dxf, jax, jax.numpy as jnp
         >>> flow = dxf.transform(lambda: dxf.flows.realnvp(2, num_layers=4))
         >>> params = flow.init(jax.random.key(0), jnp.zeros((1, 2)))
-        >>> print(flow.log_prob(params, jnp.zeros((3, 2))).round(4))
-        [-1.8379 -1.8379 -1.8379]
+        >>> print(f"{flow.log_prob(params, jnp.zeros(2)):.4f}")
+        -1.8379
     """
     if not callable(make):
         raise TypeError(
@@ -60,18 +67,18 @@ class Flow:
     """
 
     def __init__(self, make: MakeFlow):
-        arguments = list(inspect.signature(make).parameters.values())
-        required = [a for a in arguments if a.default is a.empty and a.kind != a.VAR_KEYWORD]
-        if len(arguments) > 1:
+        arguments = inspect.signature(make).parameters
+        needed = [a.name for a in arguments.values() if a.default is a.empty and a.kind in _NAMED]
+        if set(needed) - {"context"}:
             raise TypeError(
-                "`make` must take no argument, or one, the context; got the arguments "
-                f"{[a.name for a in arguments]}. Close over the others."
+                "`make` must need no argument, or one named `context`; it needs "
+                f"{needed}. Close over the others."
             )
-        self._takes_context = bool(arguments)
-        self._needs_context = bool(required)
+        self._takes_context = "context" in arguments
+        self._needs_context = "context" in needed
 
         def call(method: str, context: jax.Array | None, *args: Any) -> Any:
-            flow = make(context) if self._takes_context else make()
+            flow = make(context=context) if self._takes_context else make()
             if not isinstance(flow, distrax.Transformed):
                 raise TypeError(
                     "`make` must return a `distrax.Transformed`, as the builders of "

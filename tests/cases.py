@@ -51,6 +51,7 @@ class Case:
 
 _BOUNDARIES = ("unconstrained", "lower_identity", "upper_identity", "identity", "circular")
 _AFFINE = families.affine(max_log_scale=2.0)
+_CHAIN = families.chain(_AFFINE, families.spline(4, -3.0, 3.0))
 
 
 def _spline(boundary_slopes):
@@ -129,6 +130,7 @@ CASES = [
     Case("spline_of_one_bin", (), 4, lambda raw: bij.RationalQuadraticSpline(raw, -3.0, 3.0)),
     Case("additive", (), 1, families.additive().bijector, batched=True),
     Case("affine", (), 2, _AFFINE.bijector, batched=True),
+    Case("chain_of_families", (), 15, _CHAIN.bijector, batched=True, round_trip=5e-4),
     _masked_autoregressive("autoregressive_affine", 2, (5,), _AFFINE),
     _masked_autoregressive("autoregressive_deep", 4, (6, 7), _AFFINE, order=(2, 0, 3, 1)),
     _masked_autoregressive("autoregressive_residual", 3, (5, 5, 5), _AFFINE, residual=True),

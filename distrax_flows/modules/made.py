@@ -14,7 +14,7 @@ from distrax_flows import masks
 from distrax_flows._checks import check_positive_int, check_sizes
 from distrax_flows._types import Activation, Shape
 from distrax_flows.conditioners import MaskedMLP
-from distrax_flows.modules.mlp import add_context, fan_in_uniform
+from distrax_flows.modules.mlp import add_context, he_uniform
 
 __all__ = ["MADE"]
 
@@ -148,15 +148,15 @@ class MADE(hk.Module):
         last = layer == len(self._hidden_sizes)
         fan_in = max(int(mask.sum(axis=0).max()), 1)
         w_init = jnp.zeros if last else _masked_uniform(mask)
-        b_init = jnp.zeros if last else fan_in_uniform(fan_in)
+        b_init = jnp.zeros if last else he_uniform(fan_in)
         weight = hk.get_parameter(f"w_{layer}", mask.shape, dtype, init=w_init)
         bias = hk.get_parameter(f"b_{layer}", mask.shape[1:], dtype, init=b_init)
         return weight * jnp.asarray(mask, weight.dtype), bias
 
 
 def _masked_uniform(mask: np.ndarray) -> hk.initializers.Initializer:
-    """Uniform in +-1/sqrt(n), n the number of inputs that a unit sees through the mask."""
-    bound = 1 / np.sqrt(np.maximum(mask.sum(axis=0, keepdims=True), 1))
+    """Uniform in +-sqrt(6 / n), n the number of inputs that a unit sees through the mask."""
+    bound = np.sqrt(6 / np.maximum(mask.sum(axis=0, keepdims=True), 1))
 
     def init(shape, dtype):
         unit = hk.initializers.RandomUniform(-1.0, 1.0)(shape, dtype)

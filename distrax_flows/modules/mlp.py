@@ -12,7 +12,7 @@ from distrax_flows._checks import check_positive_int, check_sizes
 from distrax_flows._numerics import align
 from distrax_flows._types import Activation
 
-__all__ = ["MLP", "ResidualMLP", "add_context", "fan_in_uniform"]
+__all__ = ["MLP", "ResidualMLP", "add_context", "he_uniform"]
 
 
 class MLP(hk.Module):
@@ -24,8 +24,8 @@ class MLP(hk.Module):
         params = a_L W_{L+1} + b_{L+1}.
 
     The last layer starts at zero, so that a flow starts at the identity; the others start uniform
-    in +-1/sqrt(fan-in), biases too: with one or two inputs, as couplings of small events have, the
-    kinks of the units must be spread from the start.
+    in +-sqrt(6 / fan-in) (He et al., 2015), biases too: with one or two inputs, as couplings of
+    small events have, the kinks of the units must be spread over the data from the start.
 
     Args:
         output_shape: shape of the parameters of one input.
@@ -135,9 +135,9 @@ class ResidualMLP(hk.Module):
         return _output(self._activation(hidden), self._output_shape)
 
 
-def fan_in_uniform(fan_in: int) -> hk.initializers.Initializer:
-    """Uniform in +-1/sqrt(fan_in), for weights and biases alike."""
-    bound = 1 / math.sqrt(fan_in)
+def he_uniform(fan_in: int) -> hk.initializers.Initializer:
+    """Uniform in +-sqrt(6 / fan_in), for weights and biases alike."""
+    bound = math.sqrt(6 / fan_in)
     return hk.initializers.RandomUniform(-bound, bound)
 
 
@@ -151,14 +151,14 @@ def add_context(
     """
     if context is None:
         return hidden
-    init = fan_in_uniform(context.shape[-1])
+    init = he_uniform(context.shape[-1])
     extra = hk.Linear(hidden.shape[-1], with_bias=False, w_init=init, name="context")(context)
     hidden, extra = align(hidden, extra)
     return hidden + extra
 
 
 def _linear(x, size, name):
-    init = fan_in_uniform(x.shape[-1])
+    init = he_uniform(x.shape[-1])
     return hk.Linear(size, w_init=init, b_init=init, name=name)(x)
 
 

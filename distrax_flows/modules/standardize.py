@@ -26,7 +26,7 @@ class Standardize(hk.Module):
         >>> inverse = hk.transform(lambda y: Learned(Standardize()).inverse(y))
         >>> data = jnp.array([[1.0, 10.0], [3.0, 30.0]])
         >>> params = inverse.init(jax.random.key(0), data)
-        >>> print(inverse.apply(params, None, data))
+        >>> print(inverse.apply(params, None, data).round(4))
         [[-1. -1.]
          [ 1.  1.]]
     """

@@ -2,7 +2,7 @@
 
 import functools
 from collections.abc import Callable
-from typing import Any, TypeAlias
+from typing import Any, NamedTuple, TypeAlias
 
 import jax
 import jax.numpy as jnp
@@ -18,8 +18,18 @@ Batch: TypeAlias = tuple[jax.Array, ...]
 # Draws a fresh batch, x or (x, context), from a key.
 DataFn: TypeAlias = Callable[[jax.Array], Any]
 
-# batches(start, n): the batches of steps start .. start + n - 1, each leaf [n, batch_size, ...].
-Batches: TypeAlias = Callable[[int, int], Batch]
+
+class Batches(NamedTuple):
+    """A stream of batches.
+
+    Attributes:
+        take: `take(start, n)`, the batches of steps `start .. start + n - 1`; each leaf has shape
+            `[n, batch_size, ...]`.
+        step_bytes: memory of the batch of one step.
+    """
+
+    take: Callable[[int, int], Batch]
+    step_bytes: int
 
 
 def array_batches(
@@ -60,7 +70,7 @@ def array_batches(
     def order(epoch: int) -> jax.Array:
         return jax.random.permutation(jax.random.fold_in(key, epoch), num_rows)
 
-    def batches(start: int, n: int) -> Batch:
+    def take(start: int, n: int) -> Batch:
         first, last = start * batch_size, (start + n) * batch_size
         epochs = range(first // num_rows, (last - 1) // num_rows + 1)
         rows = jnp.concatenate([order(epoch) for epoch in epochs])
@@ -68,21 +78,26 @@ def array_batches(
         rows = rows[skip : skip + n * batch_size].reshape(n, batch_size)
         return tuple(array[rows] for array in arrays.values())
 
-    return batches
+    return Batches(take, batch_size * sum(array[0].nbytes for array in arrays.values()))
 
 
 def function_batches(draw: DataFn, key: jax.Array) -> Batches:
     """Batches that a function draws afresh, each step from a key of its own."""
 
-    def batch(step: jax.Array) -> Batch:
-        drawn = draw(jax.random.fold_in(key, step))
-        return drawn if isinstance(drawn, tuple) else (drawn,)
-
-    spec = jax.eval_shape(batch, jnp.int32(0))
-    if len(spec) > 2 or any(leaf.ndim != 2 for leaf in spec):
+    spec = jax.eval_shape(lambda: _draw_steps(draw, key, jnp.zeros(1, jnp.int32)))
+    if len(spec) > 2 or any(leaf.ndim != 3 for leaf in spec):
         raise ValueError(
             "`data` must return a batch [batch_size, D], or a pair of it and a context "
-            f"[batch_size, C]; got shapes {[leaf.shape for leaf in spec]}."
+            f"[batch_size, C]; got shapes {[leaf.shape[1:] for leaf in spec]}."
         )
-    draw_all = jax.jit(jax.vmap(batch))
-    return lambda start, n: draw_all(jnp.arange(start, start + n))
+    return Batches(
+        take=lambda start, n: _draw_steps(draw, key, jnp.arange(start, start + n)),
+        step_bytes=sum(leaf.size * leaf.dtype.itemsize for leaf in spec),
+    )
+
+
+# Compiled once per function, not once per fit.
+@functools.partial(jax.jit, static_argnums=0)
+def _draw_steps(draw: DataFn, key: jax.Array, steps: jax.Array) -> Batch:
+    drawn = jax.vmap(lambda step: draw(jax.random.fold_in(key, step)))(steps)
+    return drawn if isinstance(drawn, tuple) else (drawn,)

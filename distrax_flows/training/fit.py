@@ -27,9 +27,10 @@ class History(NamedTuple):
 
     Attributes:
         loss: `[num_steps]`, mean negative log-likelihood of each batch, in nats.
-        train_seconds: wall time of the steps, drawing of batches included, compilation not.
-        compile_seconds: by how much the first chunk of steps took longer than its share: tracing
-            and compiling. About zero if compiled code was at hand; unknown, and counted as
+        train_seconds: wall time of the steps, drawing of batches included; start-up and callbacks
+            are not.
+        compile_seconds: start-up: by how much the first chunk of steps, initialisation included,
+            took longer than the others; mostly tracing and compiling. Unknown, and counted as
             training, if there was one chunk only.
     """
 
@@ -114,6 +115,7 @@ def fit(
     batch_size = check_positive_int("batch_size", batch_size)
     if ema_decay is not None and not 0 < ema_decay < 1:
         raise ValueError(f"`ema_decay` must be between 0 and 1; got {ema_decay=}.")
+    clock = time.perf_counter()
     init_key, data_key = jax.random.split(key)
     num_rows = _MAX_INIT_ROWS
     if not callable(data):
@@ -124,28 +126,27 @@ def fit(
     else:
         raise ValueError("`context` must be None where `data` is a function: let it return both.")
     optimizer = optimizer or _default_optimizer(num_steps)
-    chunk = _chunk_size(num_steps, batches)
+    chunk = _chunk_size(num_steps, batches.step_bytes)
     if params is None:
-        rows = [array.reshape(-1, array.shape[-1])[:num_rows] for array in batches(0, chunk)]
+        rows = [array.reshape(-1, array.shape[-1])[:num_rows] for array in batches.take(0, chunk)]
         params = flow.init(init_key, *rows)
     state = _start(params, optimizer, ema_decay)
+    losses, seconds = [], []
     if callback is not None:
         callback(0, state.params)
-
-    losses, clock = [], [time.perf_counter()]
     with _progress_bar(num_steps, progress) as bar:
         for start in range(0, num_steps, chunk):
-            batch = batches(start, min(chunk, num_steps - start))
+            batch = batches.take(start, min(chunk, num_steps - start))
             state, loss = _train(flow, optimizer, ema_decay, state, batch)
             losses.append(np.asarray(loss))
-            clock.append(time.perf_counter())
+            seconds.append(time.perf_counter() - clock)
             _check_loss(losses[-1], start)
             bar.update(len(losses[-1]))
             bar.set_postfix(loss=f"{losses[-1].mean():.4f}")
             if callback is not None:
                 callback(start + len(losses[-1]), _result(state, ema_decay))
-                clock[-1] = time.perf_counter()
-    return Fit(_result(state, ema_decay), _history(losses, clock))
+            clock = time.perf_counter()
+    return Fit(_result(state, ema_decay), _history(losses, np.array(seconds)))
 
 
 class _State(NamedTuple):
@@ -189,13 +190,11 @@ def _default_optimizer(num_steps: int) -> optax.GradientTransformation:
     return optax.chain(optax.clip_by_global_norm(5.0), optax.adam(schedule))
 
 
-def _chunk_size(num_steps: int, batches) -> int:
+def _chunk_size(num_steps: int, step_bytes: int) -> int:
     """Steps per chunk: few enough for memory, and a divisor if a fair one exists.
 
     A last chunk of another length would be compiled anew.
     """
-    spec = jax.eval_shape(lambda: batches(0, 1))
-    step_bytes = sum(leaf.size * leaf.dtype.itemsize for leaf in spec)
     most = min(num_steps, _MAX_CHUNK, max(1, _MAX_CHUNK_BYTES // step_bytes))
     divisor = next(size for size in range(most, 0, -1) if num_steps % size == 0)
     return divisor if 4 * divisor >= most else most
@@ -210,15 +209,15 @@ def _check_loss(loss: np.ndarray, start: int) -> None:
         )
 
 
-def _history(losses: list[np.ndarray], clock: list[float]) -> History:
-    seconds, sizes = np.diff(clock), np.array([len(loss) for loss in losses])
+def _history(losses: list[np.ndarray], seconds: np.ndarray) -> History:
+    sizes = np.array([len(loss) for loss in losses])
     # The first chunk compiled one size, the last perhaps another: neither tells the usual pace.
     full = np.flatnonzero(sizes == sizes[0])[1:]
     compile_seconds = 0.0
     if full.size:
         compile_seconds = max(0.0, float(seconds[0] - np.median(seconds[full])))
-    total = float(clock[-1] - clock[0])
-    return History(np.concatenate(losses), total - compile_seconds, compile_seconds)
+    train_seconds = float(seconds.sum()) - compile_seconds
+    return History(np.concatenate(losses), train_seconds, compile_seconds)
 
 
 class _NoBar:
@@ -246,4 +245,6 @@ def _progress_bar(total: int, progress: bool | None):
                 "`progress=True` needs tqdm: `pip install tqdm`, or `distrax_flows[experiments]`."
             ) from None
         return _NoBar()
-    return tqdm.tqdm(total=total, unit="step", disable=None if progress is None else False)
+    # leave=None: under a bar of the caller's, this one goes when done.
+    disable = None if progress is None else False
+    return tqdm.tqdm(total=total, unit="step", leave=None, disable=disable)

@@ -2,7 +2,6 @@
 
 import csv
 import os
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, TypeAlias
 
@@ -10,14 +9,44 @@ import numpy as np
 
 Row: TypeAlias = dict[str, str]
 
+COLUMNS: tuple[str, ...] = (
+    "flow",
+    "density",
+    "seed",
+    "num_layers",
+    "hidden_sizes",
+    "num_params",
+    "num_steps",
+    "batch_size",
+    "kl",
+    "kl_stderr",
+    "nll",
+    "entropy",
+    "train_seconds",
+    "compile_seconds",
+    "jax_version",
+    "device",
+    "means",
+)
+
+# The columns that say which fit a row is of.
+_IDENTITY = (
+    "flow",
+    "density",
+    "seed",
+    "num_layers",
+    "hidden_sizes",
+    "num_steps",
+    "batch_size",
+    "means",
+)
+
 
 class Results:
     """The rows of `<folder>/results.csv` and the parameters in `<folder>/params`.
 
     Args:
         folder: where they lie; made if missing.
-        columns: of the table.
-        identity: the columns that say which fit a row is of.
         resume: whether to start from the rows already there. Otherwise the first row added
             replaces the file.
 
@@ -25,12 +54,8 @@ class Results:
         ValueError: the table to resume has other columns.
     """
 
-    def __init__(
-        self, folder: Path, columns: Sequence[str], identity: Sequence[str], *, resume: bool
-    ):
+    def __init__(self, folder: Path, *, resume: bool):
         self._folder = folder
-        self._columns = list(columns)
-        self._identity = list(identity)
         self._rows: dict[str, Row] = {}
         (folder / "params").mkdir(parents=True, exist_ok=True)
         if resume and self._path.exists():
@@ -42,12 +67,12 @@ class Results:
         Args:
             wanted: at least the identity of the fit.
         """
-        row, path = self._rows.get(self._key(wanted)), self._params_path(wanted)
+        row, path = self._rows.get(_key(wanted)), self._params_path(wanted)
         if row is None or not path.exists():
             return None
         with np.load(path) as arrays:
             # The same file name serves fits of other sizes.
-            if str(arrays["fit"]) != self._key(wanted):
+            if str(arrays["fit"]) != _key(wanted):
                 return None
             return row, _nested({name: arrays[name] for name in arrays.files if name != "fit"})
 
@@ -58,9 +83,9 @@ class Results:
             row: all columns.
             params: `{module name: {parameter name: array}}`.
         """
-        key = self._key(row)
-        np.savez(self._params_path(row), fit=np.array(key), **_flat(params))
-        self._rows[key] = {column: row[column] for column in self._columns}
+        key = _key(row)
+        np.savez(self._params_path(row), allow_pickle=False, fit=np.array(key), **_flat(params))
+        self._rows[key] = row
         self._write()
 
     @property
@@ -70,27 +95,28 @@ class Results:
     def _params_path(self, row: Row) -> Path:
         return self._folder / "params" / f"{row['flow']}-{row['density']}-{row['seed']}.npz"
 
-    def _key(self, row: Row) -> str:
-        return " | ".join(row[column] for column in self._identity)
-
     def _read(self) -> None:
         with self._path.open(newline="") as file:
             reader = csv.DictReader(file)
-            if reader.fieldnames != self._columns:
+            if tuple(reader.fieldnames or ()) != COLUMNS:
                 raise ValueError(
-                    f"{self._path} must have the columns {self._columns} to be resumed; got "
+                    f"{self._path} must have the columns {list(COLUMNS)} to be resumed; got "
                     f"{reader.fieldnames}. Move it away, or choose another `output`."
                 )
-            self._rows = {self._key(row): row for row in reader}
+            self._rows = {_key(row): row for row in reader}
 
     def _write(self) -> None:
         # All of it, then renamed: an interruption leaves the file before or after the row.
         partial = self._path.with_suffix(".partial")
         with partial.open("w", newline="") as file:
-            writer = csv.DictWriter(file, self._columns, lineterminator="\n")
+            writer = csv.DictWriter(file, COLUMNS, lineterminator="\n")
             writer.writeheader()
             writer.writerows(self._rows.values())
         os.replace(partial, self._path)
+
+
+def _key(row: Row) -> str:
+    return " | ".join(row[column] for column in _IDENTITY)
 
 
 def _flat(params: Any) -> dict[str, np.ndarray]:

@@ -1,0 +1,57 @@
+"""How each flow is built and trained."""
+
+import dataclasses
+from collections.abc import Callable, Sequence
+
+import distrax
+import optax
+
+import distrax_flows as dxf
+
+
+@dataclasses.dataclass(frozen=True)
+class Recipe:
+    """How a flow is built and trained.
+
+    Attributes:
+        label: its name in pictures.
+        build: from the number of layers and the hidden sizes to the flow.
+        means: in words, what helps it.
+        optimizer: from the number of steps to the optimizer; that of `dxf.fit` if None.
+        ema_decay: as in `dxf.fit`.
+    """
+
+    label: str
+    build: Callable[[int, Sequence[int]], distrax.Transformed]
+    means: str
+    optimizer: Callable[[int], optax.GradientTransformation] | None = None
+    ema_decay: float | None = None
+
+    def all_means(self) -> str:
+        """What helps the flow, the moving average included."""
+        return self.means + ("" if self.ema_decay is None else f"; EMA {self.ema_decay}")
+
+
+RECIPES = {
+    "maf": Recipe(
+        "MAF",
+        lambda num_layers, hidden_sizes: dxf.flows.maf(
+            2, num_layers=num_layers, hidden_sizes=hidden_sizes, standardize=True
+        ),
+        "standardised",
+    ),
+    "realnvp": Recipe(
+        "RealNVP",
+        lambda num_layers, hidden_sizes: dxf.flows.realnvp(
+            2, num_layers=num_layers, hidden_sizes=hidden_sizes, standardize=True
+        ),
+        "standardised",
+    ),
+    "nsf_coupling": Recipe(
+        "Spline coupling",
+        lambda num_layers, hidden_sizes: dxf.flows.nsf_coupling(
+            2, num_bins=12, num_layers=num_layers, hidden_sizes=hidden_sizes, standardize=True
+        ),
+        "standardised; 12 bins on [-5, 5]; linear tails",
+    ),
+}
