@@ -61,7 +61,7 @@ class _Repeated(distrax.Distribution):
 
     def log_prob(self, value: jax.Array) -> jax.Array:
         shape = jnp.broadcast_shapes(value.shape, self._batch_shape + self.event_shape)
-        return self._distribution.log_prob(jnp.broadcast_to(value, shape))
+        return jnp.asarray(self._distribution.log_prob(jnp.broadcast_to(value, shape)))
 
     def _sample_n(self, key: jax.Array, n: int) -> jax.Array:
         return self._distribution.sample(seed=key, sample_shape=(n, *self._batch_shape))

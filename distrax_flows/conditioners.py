@@ -2,6 +2,7 @@
 
 import dataclasses
 import functools
+import itertools
 from typing import Any
 
 import jax
@@ -134,7 +135,7 @@ class MaskedMLP:
         degrees.append(np.repeat(np.arange(event_size), num_params))
         return tuple(
             _StepPlan(inputs, outputs, event_size)
-            for inputs, outputs in zip(degrees, degrees[1:], strict=False)
+            for inputs, outputs in itertools.pairwise(degrees)
         )
 
     @property

@@ -116,7 +116,8 @@ def chain(*families: Family) -> Family:
     Example:
         >>> import jax.numpy as jnp
         >>> family = chain(additive(), affine())
-        >>> print(family.num_params, family.bijector(jnp.array([3.0, 1.0, 0.0])).forward(jnp.ones(())))
+        >>> bijector = family.bijector(jnp.array([3.0, 1.0, 0.0]))
+        >>> print(family.num_params, bijector.forward(jnp.ones(())))
         3 5.0
     """
     if not families:

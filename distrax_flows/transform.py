@@ -301,7 +301,7 @@ def _sample(flow: distrax.Transformed, key, sample_shape):
 def _sample_and_log_prob(flow: distrax.Transformed, key, sample_shape):
     z, log_prob = flow.distribution.sample_and_log_prob(seed=key, sample_shape=sample_shape)
     x, log_det = flow.bijector.forward_and_log_det(z)
-    return x, log_prob - log_det
+    return x, jnp.subtract(log_prob, log_det)
 
 
 _METHODS = {

@@ -1,6 +1,7 @@
 """The rows of the laws: one case per bijector, each away from the identity."""
 
 import dataclasses
+import itertools
 from collections.abc import Callable
 
 import distrax
@@ -58,16 +59,14 @@ def _spline(boundary_slopes):
     def build(raw):
         return bij.RationalQuadraticSpline(raw, -3.0, 3.0, boundary_slopes)
 
-    return Case(
-        f"spline_{boundary_slopes}", (), 13, build, points=(-3.0, 3.0, 0.0), batched=True
-    )
+    return Case(f"spline_{boundary_slopes}", (), 13, build, points=(-3.0, 3.0, 0.0), batched=True)
 
 
 def masked_mlp(raw, event_size, hidden_sizes, num_params, *, order=None, residual=False):
     """A `MaskedMLP` whose weights and biases are cut from a vector; returns what is left."""
     degrees = masks.hidden_degrees(event_size, hidden_sizes)
     layer_masks = [masks.input_mask(event_size, degrees[0])]
-    layer_masks += [masks.hidden_mask(a, b) for a, b in zip(degrees, degrees[1:], strict=False)]
+    layer_masks += [masks.hidden_mask(a, b) for a, b in itertools.pairwise(degrees)]
     output_mask = masks.output_mask(degrees[-1], event_size)
     layer_masks.append(np.repeat(output_mask, num_params, axis=1))
     weights, biases = [], []

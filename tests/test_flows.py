@@ -173,7 +173,8 @@ def test_kl_divergence_is_estimated_and_never_silently_zero():
     # Against an exact one: a shift by a of a standard normal has KL |a|^2 / 2.
     shifted = dxf.transform(
         lambda: distrax.Transformed(
-            distrax.MultivariateNormalDiag(jnp.zeros(2), jnp.ones(2)), dxf.Shift(jnp.array([1.0, 2.0]))
+            distrax.MultivariateNormalDiag(jnp.zeros(2), jnp.ones(2)),
+            dxf.Shift(jnp.array([1.0, 2.0])),
         )
     )
     normal = distrax.MultivariateNormalDiag(jnp.zeros(2), jnp.ones(2))

@@ -88,7 +88,9 @@ def test_batches_of_any_rank(case, direction, strict):
     y, log_det = run(case, direction)(raw, x)
     assert y.shape == x.shape
     assert log_det.shape == (2, 3)
-    mapped_y, mapped_log_det = jax.vmap(jax.vmap(run(case, direction), (None, 0)), (None, 0))(raw, x)
+    mapped_y, mapped_log_det = jax.vmap(jax.vmap(run(case, direction), (None, 0)), (None, 0))(
+        raw, x
+    )
     np.testing.assert_allclose(y, mapped_y, atol=1e-5, rtol=1e-4)
     np.testing.assert_allclose(log_det, mapped_log_det, atol=1e-5, rtol=1e-4)
     one_y, one_log_det = run(case, direction)(raw, x[1, 2])
@@ -184,7 +186,9 @@ def test_constant_flags_are_true(case, strict):
     for direction in DIRECTIONS:
         matrices = jacobian(case, direction)(x, case.raw())
         if bijector.is_constant_jacobian:
-            np.testing.assert_allclose(matrices, np.broadcast_to(matrices[:1], matrices.shape), atol=1e-5)
+            np.testing.assert_allclose(
+                matrices, np.broadcast_to(matrices[:1], matrices.shape), atol=1e-5
+            )
         if bijector.is_constant_log_det:
             assert np.ptp(log_abs_det(matrices, case.event_shape)) < 1e-4
 

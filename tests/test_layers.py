@@ -111,7 +111,7 @@ def test_import_brings_nothing_heavy():
 @pytest.mark.parametrize(
     "failure",
     [
-        "raise AttributeError(\"module 'jax.interpreters.xla' has no attribute 'pytype_aval_mappings'\")",
+        "raise AttributeError('jax.interpreters.xla has no attribute pytype_aval_mappings')",
         "raise ImportError('cannot import name x')",
     ],
 )
@@ -129,7 +129,9 @@ def test_a_broken_tfp_is_explained(tmp_path, failure):
     assert result.returncode != 0
     message = result.stderr.strip().splitlines()[-1]
     assert message.startswith("ImportError: `import distrax` failed.")
-    assert "pip uninstall -y tensorflow-probability tfp-nightly && pip install tfp-nightly" in message
+    assert (
+        "pip uninstall -y tensorflow-probability tfp-nightly && pip install tfp-nightly" in message
+    )
 
 
 def test_every_public_name_is_documented_and_exported():

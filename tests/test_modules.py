@@ -60,7 +60,9 @@ def test_made_depends_on_all_earlier_dimensions_and_on_no_other(event_size, hidd
 @pytest.mark.parametrize("hidden_sizes", [(3,), (1, 6), (2, 3, 5), (4, 4)])
 def test_narrow_made_loses_only_what_its_narrowest_layer_must(hidden_sizes):
     event_size = 9
-    depends = dependencies(apply_made(event_size, hidden_sizes), jnp.linspace(-1.0, 1.0, event_size))
+    depends = dependencies(
+        apply_made(event_size, hidden_sizes), jnp.linspace(-1.0, 1.0, event_size)
+    )
     # j reaches d through a unit of a degree m with j < m <= d, positions counted from zero.
     narrowest = masks.hidden_degrees(event_size, (min(hidden_sizes),))[0]
     for d in range(event_size):
@@ -159,9 +161,7 @@ def test_stack_equals_a_chain_of_its_layers():
 
 
 def test_stack_initialises_every_depth_on_the_data_that_reach_it():
-    flow = hk.without_apply_rng(
-        hk.transform(lambda x: Learned(Stack(Standardize(), 3)).inverse(x))
-    )
+    flow = hk.without_apply_rng(hk.transform(lambda x: Learned(Stack(Standardize(), 3)).inverse(x)))
     x = 5 + 3 * jax.random.normal(jax.random.key(0), (200, 2))
     params = flow.init(jax.random.key(1), x)["stack/layers/standardize"]
     # The last layer is next to the data; those before it see standardised data.

@@ -135,7 +135,9 @@ def test_every_row_comes_once_per_epoch(batch_size):
     batches = array_batches(rows, None, KEY, batch_size)
     (stream,) = batches.take(0, 5 * 10)
     epochs = np.asarray(stream).reshape(-1)[: 5 * 10 * batch_size // 10 * 10].reshape(-1, 10)
-    np.testing.assert_array_equal(np.sort(epochs, axis=1), np.tile(np.arange(10.0), (len(epochs), 1)))
+    np.testing.assert_array_equal(
+        np.sort(epochs, axis=1), np.tile(np.arange(10.0), (len(epochs), 1))
+    )
     assert np.any(epochs[0] != epochs[1])
     # Any chunk of the stream is the same stream.
     np.testing.assert_array_equal(batches.take(3, 4)[0], stream[3:7])

@@ -48,9 +48,7 @@ class MaskedAutoregressive(distrax.Bijector):
         [11. 30.] [10. 20.]
     """
 
-    def __init__(
-        self, conditioner: Conditioner | AutoregressiveConditioner, bijector: BijectorFn
-    ):
+    def __init__(self, conditioner: Conditioner | AutoregressiveConditioner, bijector: BijectorFn):
         super().__init__(event_ndims_in=1)
         self._conditioner = conditioner
         self._bijector = bijector
@@ -71,7 +69,7 @@ class MaskedAutoregressive(distrax.Bijector):
         """One pass: all dimensions of `x` are known."""
         self._check_forward_input_shape(x)
         y, log_det = self._scalars(self._conditioner(x)).forward_and_log_det(x)
-        return y, jnp.sum(log_det, axis=-1)
+        return jnp.asarray(y), jnp.sum(log_det, axis=-1)
 
     def inverse_and_log_det(
         self, y: Float[Array, "... D"]
@@ -114,4 +112,4 @@ class MaskedAutoregressive(distrax.Bijector):
         x = one_pass(0, jnp.zeros_like(y))
         x = jax.lax.fori_loop(0, max(y.shape[-1] - 2, 0), one_pass, x)
         x, log_det = self._scalars(self._conditioner(x)).inverse_and_log_det(y)
-        return x, jnp.sum(log_det, axis=-1)
+        return jnp.asarray(x), jnp.sum(log_det, axis=-1)

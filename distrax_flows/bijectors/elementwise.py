@@ -108,4 +108,3 @@ class Scale(distrax.Bijector):
         y, log_scale = align(y, self._log_scale)
         x = y * jnp.exp(-log_scale)
         return x, sum_last(-log_scale, x.shape[:-1])
-

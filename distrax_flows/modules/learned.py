@@ -44,11 +44,11 @@ class Learned(distrax.Bijector):
     ) -> tuple[Float[Array, "... D"], Float[Array, "..."]]:
         """The layer's `forward_and_log_det`."""
         self._check_forward_input_shape(x)
-        return self._layer(x).forward_and_log_det(x)
+        return self._layer(x).forward_and_log_det(x)  # pyright: ignore[reportReturnType]
 
     def inverse_and_log_det(
         self, y: Float[Array, "... D"]
     ) -> tuple[Float[Array, "... D"], Float[Array, "..."]]:
         """The layer's `inverse_and_log_det`."""
         self._check_inverse_input_shape(y)
-        return self._layer(y).inverse_and_log_det(y)
+        return self._layer(y).inverse_and_log_det(y)  # pyright: ignore[reportReturnType]

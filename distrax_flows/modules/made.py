@@ -1,5 +1,6 @@
 """MADE: masked autoregressive conditioner network."""
 
+import itertools
 from collections.abc import Sequence
 from typing import Any
 
@@ -113,7 +114,7 @@ class MADE(hk.Module):
             self._event_size, self._hidden_sizes, context=context is not None
         )
         layer_masks = [masks.input_mask(self._event_size, degrees[0])]
-        layer_masks += [masks.hidden_mask(a, b) for a, b in zip(degrees, degrees[1:], strict=False)]
+        layer_masks += [masks.hidden_mask(a, b) for a, b in itertools.pairwise(degrees)]
         output_mask = masks.output_mask(degrees[-1], self._event_size)
         layer_masks.append(np.repeat(output_mask, self._num_params, axis=1))
         weights, biases = zip(

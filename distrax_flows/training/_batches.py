@@ -83,7 +83,6 @@ def array_batches(
 
 def function_batches(draw: DataFn, key: jax.Array) -> Batches:
     """Batches that a function draws afresh, each step from a key of its own."""
-
     spec = jax.eval_shape(lambda: _draw_steps(draw, key, jnp.zeros(1, jnp.int32)))
     if len(spec) > 2 or any(leaf.ndim != 3 for leaf in spec):
         raise ValueError(

@@ -165,9 +165,9 @@ def _train(flow, optimizer, ema_decay, state, batches):
     """One step per batch; returns the state and the losses."""
 
     def step(state: _State, batch):
-        loss, grads = jax.value_and_grad(
-            lambda params: -jnp.mean(flow.log_prob(params, *batch))
-        )(state.params)
+        loss, grads = jax.value_and_grad(lambda params: -jnp.mean(flow.log_prob(params, *batch)))(
+            state.params
+        )
         updates, optimizer_state = optimizer.update(grads, state.optimizer, state.params)
         params, average = optax.apply_updates(state.params, updates), state.average
         if ema_decay is not None:

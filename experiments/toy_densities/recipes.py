@@ -39,6 +39,7 @@ RECIPES = {
             2, num_layers=num_layers, hidden_sizes=hidden_sizes, standardize=True
         ),
         "standardised",
+        ema_decay=0.999,
     ),
     "realnvp": Recipe(
         "RealNVP",
@@ -46,12 +47,18 @@ RECIPES = {
             2, num_layers=num_layers, hidden_sizes=hidden_sizes, standardize=True
         ),
         "standardised",
+        ema_decay=0.999,
     ),
     "nsf_coupling": Recipe(
         "Spline coupling",
-        lambda num_layers, hidden_sizes: dxf.flows.nsf_coupling(
-            2, num_bins=12, num_layers=num_layers, hidden_sizes=hidden_sizes, standardize=True
+        lambda num_layers, hidden_sizes: dxf.flows.coupling(
+            2,
+            dxf.families.chain(dxf.families.affine(), dxf.families.spline(12, -4.0, 4.0)),
+            num_layers=num_layers,
+            hidden_sizes=hidden_sizes,
+            standardize=True,
         ),
-        "standardised; 12 bins on [-5, 5]; linear tails",
+        "standardised; spline of 12 bins on [-4, 4] with linear tails, then affine, per coupling",
+        ema_decay=0.999,
     ),
 }

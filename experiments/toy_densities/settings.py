@@ -31,7 +31,7 @@ class Settings:
     """Fresh draws that score a fit."""
     grid_size: int = 200
     """Points along each side of a picture."""
-    gif_flow: str = "maf"
+    gif_flow: str = "nsf_coupling"
     """Flow whose training is shown, if it is among the flows."""
     gif_density: str = "gaussian_blobs"
     """Density on which its training is shown, if it is among the densities."""
