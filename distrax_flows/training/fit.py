@@ -84,7 +84,7 @@ def fit(
         batch_size: rows of a batch of an array. A function draws as many as it likes.
         context: `[N, C]`, the context of each row where `data` is an array.
         optimizer: any optax optimizer; by default Adam with a learning rate from 1e-3 to zero by
-            a cosine, gradients clipped to a global norm of 5. It is compiled in: make your own
+            a cosine, gradients clipped to a global norm of 0.5. It is compiled in: make your own
             once, not per fit.
         ema_decay: if given, the result is the exponential moving average of the parameters, with
             this decay per step, corrected for its start at zero.
@@ -187,7 +187,7 @@ def _result(state: _State, ema_decay: float | None) -> Params:
 @functools.lru_cache(maxsize=64)
 def _default_optimizer(num_steps: int) -> optax.GradientTransformation:
     schedule = optax.cosine_decay_schedule(1e-3, num_steps)
-    return optax.chain(optax.clip_by_global_norm(5.0), optax.adam(schedule))
+    return optax.chain(optax.clip_by_global_norm(0.5), optax.adam(schedule))
 
 
 def _chunk_size(num_steps: int, step_bytes: int) -> int:
