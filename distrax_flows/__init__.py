@@ -31,8 +31,9 @@ from distrax_flows.bijectors import (
     ScanChain,
     Shift,
 )
+from distrax_flows.distribution import FlowDistribution
 from distrax_flows.training import Fit, History, fit
-from distrax_flows.transform import Flow, FlowDistribution, transform
+from distrax_flows.transform import Flow, transform
 
 __version__ = "0.1.0"
 

@@ -12,8 +12,9 @@ from jaxtyping import Array, Float
 
 from distrax_flows._checks import check_float_array
 from distrax_flows._types import Shape
+from distrax_flows.distribution import FlowDistribution
 
-__all__ = ["Flow", "FlowDistribution", "Params", "transform"]
+__all__ = ["Flow", "Params", "transform"]
 
 Params: TypeAlias = Any
 
@@ -163,7 +164,7 @@ class Flow:
 
     def distribution(
         self, params: Params, context: Float[Array, "... C"] | None = None
-    ) -> "FlowDistribution":
+    ) -> FlowDistribution:
         """The flow with its parameters, and context, bound: a `distrax.Distribution`."""
         return FlowDistribution(self, params, self._checked_context(context))
 
@@ -197,86 +198,6 @@ class Flow:
             # A coupling joins dimensions it leaves alone with ones that met the context.
             x = jnp.broadcast_to(x, batch_shape + x.shape[-1:])
         return x, context
-
-
-class FlowDistribution(distrax.Distribution):
-    """A flow with its parameters bound; made by `Flow.distribution`.
-
-    A pytree whose leaves are the parameters and the context: it passes through jit, vmap and
-    grad, and works wherever distrax takes a distribution. Sampling draws fresh noise for every
-    row of the context.
-    """
-
-    def __init__(self, flow: Flow, params: Params, context: jax.Array | None):
-        super().__init__()
-        self._flow = flow
-        self._params = params
-        self._context = context
-        sample = jax.eval_shape(lambda key: flow.sample(params, key, (), context), _KEY)
-        self._batch_shape = sample.shape[:-1]
-        self._event_shape = sample.shape[-1:]
-        self._dtype = sample.dtype
-
-    @property
-    def event_shape(self) -> Shape:
-        """`(D,)`."""
-        return self._event_shape
-
-    @property
-    def batch_shape(self) -> Shape:
-        """The batch shape of the context, `()` without one."""
-        return self._batch_shape
-
-    @property
-    def dtype(self) -> Any:
-        """The dtype of samples."""
-        return self._dtype
-
-    def log_prob(self, value: Float[Array, "... D"]) -> Float[Array, "..."]:
-        """Log-density of `value`, in nats."""
-        return self._flow.log_prob(self._params, value, self._context)
-
-    def kl_divergence(
-        self,
-        other_dist: distrax.DistributionLike,
-        *,
-        seed: int | jax.Array | None = None,
-        num_samples: int = 10_000,
-        **kwargs: Any,
-    ) -> Float[Array, "..."]:
-        """Monte-Carlo estimate of `KL(self || other_dist)`, in nats.
-
-        The mean of `log p(x) - log q(x)` over draws x of this flow. Unbiased; its standard error
-        is the deviation of that difference over `sqrt(num_samples)`.
-
-        Args:
-            other_dist: a distribution over the same events, with `log_prob`.
-            seed: random key or integer; must be given.
-            num_samples: number of draws.
-            **kwargs: none is known.
-
-        Raises:
-            ValueError: `seed` is missing.
-            TypeError: an unknown argument.
-        """
-        if kwargs:
-            raise TypeError(f"`kl_divergence` got unknown arguments {sorted(kwargs)}.")
-        if seed is None:
-            raise ValueError(
-                "`seed` must be given: the KL divergence of a flow has no closed form and is "
-                "estimated from samples, `p.kl_divergence(q, seed=key, num_samples=10_000)`."
-            )
-        x, log_p = self.sample_and_log_prob(seed=seed, sample_shape=(num_samples,))
-        return jnp.mean(log_p - distrax.as_distribution(other_dist).log_prob(x), axis=0)
-
-    def _sample_n(self, key: jax.Array, n: int) -> jax.Array:
-        return self._flow.sample(self._params, key, (n,), self._context)
-
-    def _sample_n_and_log_prob(self, key: jax.Array, n: int) -> tuple[jax.Array, jax.Array]:
-        return self._flow.sample_and_log_prob(self._params, key, (n,), self._context)
-
-
-_KEY = jax.eval_shape(lambda: jax.random.key(0))
 
 
 def _log_prob(flow: distrax.Transformed, x):

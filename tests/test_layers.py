@@ -18,7 +18,7 @@ LEVELS = [
     (r"(_types|_checks|_numerics|masks)\.py", 0),
     (r"bijectors/|densities/|(families|conditioners|_base)\.py", 1),
     (r"modules/", 2),
-    (r"flows\.py|transform\.py", 3),
+    (r"(flows|transform|distribution)\.py", 3),
     (r"training/|plotting\.py", 4),
 ]
 

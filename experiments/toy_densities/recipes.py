@@ -38,30 +38,27 @@ def steep_silu(x: jax.Array) -> jax.Array:
     return jax.nn.silu(2 * x)
 
 
+def affine(build: Callable[..., distrax.Transformed]) -> Callable[..., distrax.Transformed]:
+    """An affine flow of the plane, standardised, with smooth networks."""
+
+    def sized(num_layers: int, hidden_sizes: Sequence[int]) -> distrax.Transformed:
+        return build(
+            2,
+            num_layers=num_layers,
+            hidden_sizes=hidden_sizes,
+            activation=steep_silu,
+            standardize=True,
+        )
+
+    return sized
+
+
 RECIPES = {
     "maf": Recipe(
-        "MAF",
-        lambda num_layers, hidden_sizes: dxf.flows.maf(
-            2,
-            num_layers=num_layers,
-            hidden_sizes=hidden_sizes,
-            activation=steep_silu,
-            standardize=True,
-        ),
-        "standardised; silu(2x) networks",
-        ema_decay=0.999,
+        "MAF", affine(dxf.flows.maf), "standardised; silu(2x) networks", ema_decay=0.999
     ),
     "realnvp": Recipe(
-        "RealNVP",
-        lambda num_layers, hidden_sizes: dxf.flows.realnvp(
-            2,
-            num_layers=num_layers,
-            hidden_sizes=hidden_sizes,
-            activation=steep_silu,
-            standardize=True,
-        ),
-        "standardised; silu(2x) networks",
-        ema_decay=0.999,
+        "RealNVP", affine(dxf.flows.realnvp), "standardised; silu(2x) networks", ema_decay=0.999
     ),
     "nsf_coupling": Recipe(
         "Spline coupling",
