@@ -106,13 +106,15 @@ def test_made_of_one_dimension_depends_on_the_context_only():
 def test_made_steps_agree_with_one_pass(event_size, hidden_sizes, options):
     def call(x):
         made = MADE(event_size, 3, hidden_sizes, jnp.tanh, **options)
-        all_at_once = made(x)
-        carry, params = made.start(x.shape[:-1])
-        stepwise = []
-        for i, d in enumerate(made.order):
-            stepwise.append((d, params))
-            carry, params = made.step(carry, jnp.int32(i), x[..., d])
-        return all_at_once, jnp.stack([p for _, p in sorted(stepwise, key=lambda s: s[0])], axis=-2)
+        network, order = made.network(), np.array(made.order)
+
+        def step(state, inputs):
+            carry, params = state
+            return network.step(carry, *inputs), params
+
+        known = jnp.arange(event_size), jnp.moveaxis(x[..., order], -1, 0)
+        _, stepwise = jax.lax.scan(step, network.start(x.shape[:-1]), known)
+        return made(x), jnp.moveaxis(stepwise[np.argsort(order)], 0, -2)
 
     network = hk.without_apply_rng(hk.transform(call))
     x = jax.random.normal(jax.random.key(1), (3, 2, event_size))

@@ -54,9 +54,7 @@ def affine(build: Callable[..., distrax.Transformed]) -> Callable[..., distrax.T
 
 
 RECIPES = {
-    "maf": Recipe(
-        "MAF", affine(dxf.flows.maf), "standardised; silu(2x) networks", ema_decay=0.999
-    ),
+    "maf": Recipe("MAF", affine(dxf.flows.maf), "standardised; silu(2x) networks", ema_decay=0.999),
     "realnvp": Recipe(
         "RealNVP", affine(dxf.flows.realnvp), "standardised; silu(2x) networks", ema_decay=0.999
     ),
