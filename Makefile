@@ -34,7 +34,7 @@ test: $(dev)
 lint: $(dev)
 	$(RUN) -m ruff check .
 	$(RUN) -m ruff format --check .
-	$(RUN) -m basedpyright
+	$(RUN) -m basedpyright --pythonpath $(RUN)
 
 format: $(dev)
 	$(RUN) -m ruff check --fix .
