@@ -19,38 +19,83 @@ except (ImportError, AttributeError) as error:
         f"The error was: {type(error).__name__}: {error}"
     ) from error
 
-from distrax_flows import bijectors, conditioners, densities, families, flows, masks, modules
+from distrax_flows import (
+    bases,
+    bijectors,
+    conditioners,
+    densities,
+    families,
+    flows,
+    masks,
+    modules,
+    supports,
+    testing,
+)
 from distrax_flows._types import AutoregressiveConditioner
 from distrax_flows.bijectors import (
+    ActNorm,
+    BatchNorm,
+    BernsteinPolynomial,
+    CircularShift,
+    Columns,
+    HierarchicalCoupling,
+    Householder,
+    LogisticMixtureCDF,
+    Logit,
+    LULinear,
     MaskedAutoregressive,
+    Orthogonal,
     Permutation,
+    Planar,
+    Radial,
     RationalQuadraticSpline,
     Reverse,
     Rotation,
     Scale,
     ScanChain,
     Shift,
+    Softplus,
+    SumOfSquares,
+    Sylvester,
 )
 from distrax_flows.distribution import FlowDistribution
 from distrax_flows.training import Fit, History, fit
-from distrax_flows.transform import Flow, transform
+from distrax_flows.transform import Flow, StatefulFlow, transform, transform_with_state
 
 __version__ = "0.1.0"
 
 __all__ = [
+    "ActNorm",
     "AutoregressiveConditioner",
+    "BatchNorm",
+    "BernsteinPolynomial",
+    "CircularShift",
+    "Columns",
     "Fit",
     "Flow",
     "FlowDistribution",
+    "HierarchicalCoupling",
     "History",
+    "Householder",
+    "LULinear",
+    "LogisticMixtureCDF",
+    "Logit",
     "MaskedAutoregressive",
+    "Orthogonal",
     "Permutation",
+    "Planar",
+    "Radial",
     "RationalQuadraticSpline",
     "Reverse",
     "Rotation",
     "Scale",
     "ScanChain",
     "Shift",
+    "Softplus",
+    "StatefulFlow",
+    "SumOfSquares",
+    "Sylvester",
+    "bases",
     "bijectors",
     "conditioners",
     "densities",
@@ -59,5 +104,8 @@ __all__ = [
     "flows",
     "masks",
     "modules",
+    "supports",
+    "testing",
     "transform",
+    "transform_with_state",
 ]

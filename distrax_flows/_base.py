@@ -1,12 +1,14 @@
 """Base distributions: the default, the checks, and a batch of independent draws."""
 
+import math
+
 import distrax
 import jax
 import jax.numpy as jnp
 
 from distrax_flows._types import Shape
 
-__all__ = ["make_base"]
+__all__ = ["WithAngles", "make_base"]
 
 
 def make_base(
@@ -65,3 +67,52 @@ class _Repeated(distrax.Distribution):
 
     def _sample_n(self, key: jax.Array, n: int) -> jax.Array:
         return self._distribution.sample(seed=key, sample_shape=(n, *self._batch_shape))
+
+    def _sample_n_and_log_prob(self, key: jax.Array, n: int) -> tuple[jax.Array, jax.Array]:
+        shape = (n, *self._batch_shape)
+        draws, log_prob = self._distribution.sample_and_log_prob(seed=key, sample_shape=shape)
+        return draws, jnp.asarray(log_prob)
+
+
+class WithAngles(distrax.Distribution):
+    """A distribution of vectors, with uniform angles appended to each.
+
+    The density of an angle is `1 / (2 pi)` whatever its value: layers on circles return values in
+    `[-pi, pi)` up to rounding, and rounding must not cost a sample its density.
+    """
+
+    def __init__(
+        self, distribution: distrax.Distribution | None, num_angles: int, batch_shape: Shape
+    ):
+        super().__init__()
+        self._distribution = distribution
+        self._num_angles = num_angles
+        self._batch_shape = batch_shape
+
+    @property
+    def event_shape(self) -> Shape:
+        return (self._num_others + self._num_angles,)
+
+    @property
+    def batch_shape(self) -> Shape:
+        return self._batch_shape
+
+    @property
+    def _num_others(self) -> int:
+        return 0 if self._distribution is None else self._distribution.event_shape[0]
+
+    def log_prob(self, value: jax.Array) -> jax.Array:
+        shape = jnp.broadcast_shapes(value.shape[:-1], self._batch_shape)
+        log_prob = jnp.full(shape, -self._num_angles * math.log(2 * math.pi), value.dtype)
+        if self._distribution is None:
+            return log_prob
+        return log_prob + self._distribution.log_prob(value[..., : self._num_others])
+
+    def _sample_n(self, key: jax.Array, n: int) -> jax.Array:
+        key, angle_key = jax.random.split(key)
+        shape = (n, *self._batch_shape, self._num_angles)
+        angles = jax.random.uniform(angle_key, shape, jnp.float32, -math.pi, math.pi)
+        if self._distribution is None:
+            return angles
+        others = self._distribution.sample(seed=key, sample_shape=n)
+        return jnp.concatenate([others, angles.astype(others.dtype)], axis=-1)

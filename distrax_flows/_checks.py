@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from typing import Any
 
+import distrax
 import jax
 import jax.numpy as jnp
 
@@ -12,6 +13,8 @@ __all__ = [
     "check_non_negative_int",
     "check_positive",
     "check_positive_int",
+    "check_range",
+    "check_scalar",
     "check_sizes",
 ]
 
@@ -66,3 +69,22 @@ def check_float_array(name: str, value: Any, min_ndim: int = 0) -> jax.Array:
             f"`{name}` must have at least {min_ndim} axes; got {name}.shape={array.shape}."
         )
     return array
+
+
+def check_range(low_name: str, low: float, high_name: str, high: float) -> None:
+    """Raises unless `low < high`, both finite."""
+    if not -float("inf") < low < high < float("inf"):
+        raise ValueError(
+            f"`{low_name}` must be less than `{high_name}`, both finite; got {low_name}={low!r}, "
+            f"{high_name}={high!r}."
+        )
+
+
+def check_scalar(name: str, bijector: distrax.Bijector) -> distrax.Bijector:
+    """Returns what the function `name` returned, or raises unless it is a scalar bijector."""
+    if bijector.event_ndims_in != 0 or bijector.event_ndims_out != 0:
+        raise ValueError(
+            f"`{name}` must return a scalar bijector, one with event_ndims_in == 0; got "
+            f"{bijector.name} with event_ndims_in={bijector.event_ndims_in}."
+        )
+    return bijector

@@ -1,10 +1,12 @@
 """Small numerical helpers shared by bijectors and families."""
 
+from collections.abc import Callable
+
 import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
-__all__ = ["align", "soft_clip", "sum_last"]
+__all__ = ["align", "find_root", "safe_norm", "soft_clip", "sum_last"]
 
 
 def soft_clip(x: Float[Array, "..."], bound: float) -> Float[Array, "..."]:
@@ -17,16 +19,112 @@ def soft_clip(x: Float[Array, "..."], bound: float) -> Float[Array, "..."]:
     return bound * jnp.tanh(x / bound)
 
 
-def sum_last(log_det: jax.Array, batch_shape: tuple[int, ...]) -> jax.Array:
-    """Broadcasts a per-dimension log-det to `batch_shape + (D,)` and sums over `D`.
+def sum_last(log_det: jax.Array, shape: tuple[int, ...]) -> jax.Array:
+    """Broadcasts a per-dimension log-det to `shape`, the events', and sums over the last axis.
 
     distrax sums a log-det that lacks the batch shape to a scalar without a word, so that every
     bijector here returns the full batch shape, also where its Jacobian is constant.
     """
-    return jnp.broadcast_to(jnp.sum(log_det, axis=-1), batch_shape)
+    # Summed before the batch axes: repeated numbers need no second sum.
+    per_event = jnp.broadcast_to(log_det, log_det.shape[:-1] + shape[-1:])
+    return jnp.broadcast_to(jnp.sum(per_event, axis=-1), shape[:-1])
 
 
 def align(*arrays: jax.Array) -> tuple[jax.Array, ...]:
     """Gives all arrays the same rank by new leading axes: broadcasting, made explicit."""
     ndim = max(array.ndim for array in arrays)
     return tuple(jnp.expand_dims(array, range(ndim - array.ndim)) for array in arrays)
+
+
+def safe_norm(x: Float[Array, "... D"]) -> Float[Array, "..."]:
+    """Euclidean norm over the last axis, whose gradient at 0 is 0 rather than NaN.
+
+    The largest entry is divided out first: squares of entries of 1e-25 or 1e25 leave float32.
+    """
+    largest = jax.lax.stop_gradient(jnp.max(jnp.abs(x), axis=-1))
+    positive = largest > 0
+    scale = jnp.where(positive, largest, 1)
+    scaled = jnp.where(positive[..., None], x, 1) / scale[..., None]
+    norm = jnp.sqrt(jnp.sum(scaled * scaled, axis=-1))
+    return jnp.where(positive, scale * norm, 0)
+
+
+def find_root(
+    f: Callable[[jax.Array], jax.Array], low: Float[Array, "..."], high: Float[Array, "..."]
+) -> Float[Array, "..."]:
+    """The root of an increasing function in `[low, high]`, elementwise, with implicit gradients.
+
+    Chandrupatla's method: inverse quadratic interpolation where it is safe, else bisection; and one
+    step of Newton's in the end. (`tfp.math.find_root_chandrupatla` would do, but it returns NaN for
+    one in ten thousand functions that are almost lines, of which flows are full: its interpolation
+    divides zero by zero there.)
+
+    Args:
+        f: elementwise and increasing; it may close over arrays, which get gradients by the implicit
+            function theorem: dx = -df / f'(x).
+        low: `[...]`, where f is not positive.
+        high: `[...]`, where f is not negative; of the shape of `low`.
+
+    Returns:
+        `[...]`, as near to the root as the rounding errors of f allow; NaN where f is.
+
+    Reference:
+        Chandrupatla, "A new hybrid quadratic/bisection algorithm for finding the zero of a
+        nonlinear function without using derivatives", 1997.
+    """
+    # What f closes over may be wider than the bracket: float64 parameters, float32 events.
+    dtype = jax.eval_shape(f, low).dtype
+    low, high = (jax.lax.stop_gradient(end).astype(dtype) for end in (low, high))
+    tolerance = jnp.finfo(low.dtype).eps
+
+    def solve(f, start):
+        del start
+
+        def unfinished(state):
+            i, *_, done = state
+            return (i < _MAX_ROOT_STEPS) & ~jnp.all(done)
+
+        def improve(state):
+            i, *old, f_x, done = state
+            new, finished = _narrow(tolerance, old, f_x)
+            kept = [jnp.where(done, a, b) for a, b in zip(old, new, strict=True)]
+            # Computed last, and used in the next round only, read from memory: within a round, XLA
+            # may compute a value once for its sign and once more, rounded otherwise, for its size.
+            return i + 1, *kept, f(kept[-1]), done | finished
+
+        # Rounding may give f the wrong sign at an end; then the root is that end.
+        f_low, f_high = jnp.minimum(f(low), 0), jnp.maximum(f(high), 0)
+        middle = low + (high - low) / 2
+        first = 0, low, high, f_low, f_high, middle, f(middle), jnp.zeros(low.shape, bool)
+        _, a, b, f_a, f_b, *_ = jax.lax.while_loop(unfinished, improve, first)
+        # The best end of the bracket, or better.
+        x = jnp.where(jnp.abs(f_a) < jnp.abs(f_b), a, b)
+        value, slope = jax.jvp(f, (x,), (jnp.ones_like(x),))
+        newton = jnp.clip(x - value / jnp.where(slope > 0, slope, 1), low, high)
+        return jnp.where(slope > 0, newton, x + value)
+
+    return jax.lax.custom_root(f, low, solve, lambda linear, y: y / linear(jnp.ones_like(y)))
+
+
+_MAX_ROOT_STEPS = 150  # twice as many halvings as take double precision to its end
+
+
+def _narrow(tolerance, search, f_x):
+    """One step: a bracket around the root, its values, where to look next; and whether it is done.
+
+    The root lies between a and b, and f(x) = f_x. Then a becomes x, the newest place; c is the
+    place before, on either side.
+    """
+    a, b, f_a, f_b, x = search
+    same_side = jnp.sign(f_x) == jnp.sign(f_a)
+    c, f_c = jnp.where(same_side, a, b), jnp.where(same_side, f_a, f_b)
+    b, f_b = jnp.where(same_side, b, a), jnp.where(same_side, f_b, f_a)
+    a, f_a = x, f_x
+    xi, phi = (a - b) / (c - b), (f_a - f_b) / (f_c - f_b)
+    t = f_a / (f_b - f_a) * f_c / (f_b - f_c)
+    t += (c - a) / (b - a) * f_a / (f_c - f_a) * f_b / (f_c - f_b)
+    safe = (1 - jnp.sqrt(1 - xi) < phi) & (phi < jnp.sqrt(xi)) & jnp.isfinite(t)
+    least = tolerance * jnp.maximum(jnp.abs(a), jnp.abs(b)) / jnp.abs(b - c)
+    t = jnp.clip(jnp.where(safe, t, 0.5), least, 1 - least)
+    done = (least > 0.5) | (f_a == 0) | (f_b == 0) | jnp.isnan(f_a)
+    return (a, b, f_a, f_b, a + t * (b - a)), done

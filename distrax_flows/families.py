@@ -6,6 +6,7 @@ parameters give the identity, so that a flow whose conditioners end in a zero la
 """
 
 import dataclasses
+import math
 
 import distrax
 import jax.numpy as jnp
@@ -14,9 +15,25 @@ from jaxtyping import Array, Float
 from distrax_flows._checks import check_positive, check_positive_int
 from distrax_flows._numerics import soft_clip
 from distrax_flows._types import BijectorFn
+from distrax_flows.bijectors.bernstein import BernsteinPolynomial
+from distrax_flows.bijectors.circular import CircularShift
+from distrax_flows.bijectors.mixture_cdf import LogisticMixtureCDF
 from distrax_flows.bijectors.spline import RationalQuadraticSpline
+from distrax_flows.bijectors.sum_of_squares import SumOfSquares
 
-__all__ = ["Family", "additive", "affine", "chain", "spline"]
+__all__ = [
+    "Family",
+    "additive",
+    "affine",
+    "bernstein",
+    "chain",
+    "circular_spline",
+    "deep_sigmoidal",
+    "inverse",
+    "logistic_mixture",
+    "spline",
+    "sum_of_squares",
+]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -104,6 +121,112 @@ def spline(
     return Family(3 * num_bins + 1, bijector)
 
 
+def bernstein(degree: int = 16, range_min: float = -5.0, range_max: float = 5.0) -> Family:
+    """Bernstein polynomial, with `1 + max(degree - 2, 1)` parameters per dimension.
+
+    See `BernsteinPolynomial` for the arguments, the accuracy promised and the reference. Its
+    inverse is a numerical root: `inverse(bernstein())` takes it in sampling, not in `log_prob`.
+
+    Example:
+        >>> import jax.numpy as jnp
+        >>> print(bernstein(degree=8).bijector(jnp.zeros(7)).forward(jnp.ones(())).round(4))
+        1.0
+    """
+    size = 1 + max(check_positive_int("degree", degree) - 2, 1)
+
+    def bijector(params: Float[Array, "... P"]) -> distrax.Bijector:
+        return BernsteinPolynomial(params, degree, range_min, range_max)
+
+    bijector(jnp.zeros(size))  # refuses a bad degree or range here, not inside the flow
+    return Family(size, bijector)
+
+
+def logistic_mixture(num_components: int = 8) -> Family:
+    """Mixture of logistic distribution functions, `3 K + 2` parameters per dimension (Flow++).
+
+    See `LogisticMixtureCDF` for the formula, the bounds on its slope and the reference. Its inverse
+    is a numerical root: `inverse(logistic_mixture())` takes it in sampling, not in `log_prob`.
+
+    Example:
+        >>> import jax.numpy as jnp
+        >>> family = logistic_mixture(num_components=4)
+        >>> print(family.num_params, family.bijector(jnp.zeros(14)).forward(jnp.ones(())).round(4))
+        14 1.0
+    """
+    num_components = check_positive_int("num_components", num_components)
+    return Family(3 * num_components + 2, LogisticMixtureCDF)
+
+
+def deep_sigmoidal(num_units: int = 8, num_layers: int = 2) -> Family:
+    """Deep sigmoidal flow (NAF): monotone networks of sigmoids, in logit space.
+
+    A layer of the paper, `logit(sum_k w_k sigma(a_k x + b_k))`, is the logistic mixture of Flow++
+    with `a_k = exp(-s_k)`, `b_k = -m_k exp(-s_k)`; this is a chain of them, each followed by a
+    scale and a shift, in `num_layers * (3 * num_units + 2)` parameters.
+
+    Reference:
+        Huang et al., "Neural Autoregressive Flows", 2018, eq. 8.
+
+    Example:
+        >>> import jax.numpy as jnp
+        >>> family = deep_sigmoidal(num_units=4)
+        >>> print(family.num_params, family.bijector(jnp.zeros(28)).forward(jnp.ones(())).round(4))
+        28 1.0
+    """
+    num_layers = check_positive_int("num_layers", num_layers)
+    num_units = check_positive_int("num_units", num_units)
+    return chain(*[logistic_mixture(num_units)] * num_layers)
+
+
+def sum_of_squares(degree: int = 3, range_min: float = -5.0, range_max: float = 5.0) -> Family:
+    """Polynomial whose slope is a sum of squares, `2 * degree + 3` parameters per dimension.
+
+    See `SumOfSquares` for the arguments, the bounds on its slope and the reference. Its inverse is
+    a numerical root: `inverse(sum_of_squares())` takes it in sampling, not in `log_prob`.
+
+    Example:
+        >>> import jax.numpy as jnp
+        >>> print(sum_of_squares(degree=2).bijector(jnp.zeros(7)).forward(jnp.ones(())).round(4))
+        1.0
+    """
+    size = 2 * check_positive_int("degree", degree) + 3
+
+    def bijector(params: Float[Array, "... P"]) -> distrax.Bijector:
+        return SumOfSquares(params, degree, range_min, range_max)
+
+    bijector(jnp.zeros(size))
+    return Family(size, bijector)
+
+
+def circular_spline(
+    num_bins: int = 8, range_min: float = -math.pi, range_max: float = math.pi
+) -> Family:
+    """Spline of a circle onto itself, then a turn: `3 * num_bins + 1` parameters per dimension.
+
+    A rational-quadratic spline that agrees with itself at the ends of `[range_min, range_max)`, and
+    a learned shift that wraps around (`CircularShift`): no point of the circle is special. Give it
+    a base that lives on the circle, such as a uniform one.
+
+    Reference:
+        Rezende et al., "Normalizing Flows on Tori and Spheres", 2020, section 2.2.
+
+    Example:
+        >>> import jax.numpy as jnp
+        >>> family = circular_spline(num_bins=4)
+        >>> turn = family.bijector(jnp.zeros(13).at[12].set(3.0))
+        >>> print(turn.forward(jnp.array(2.0)).round(4), "= 5 - 2 pi")
+        -1.2832 = 5 - 2 pi
+    """
+    bent = spline(num_bins, range_min, range_max, "circular")
+
+    def bijector(params: Float[Array, "... P"]) -> distrax.Bijector:
+        # A circular spline leaves the last parameter out, its slope being that at the other end.
+        shift = CircularShift(params[..., -1], range_min, range_max)
+        return distrax.Chain([shift, bent.bijector(params)])
+
+    return Family(bent.num_params, bijector)
+
+
 def chain(*families: Family) -> Family:
     """Composes families; the last one listed acts first, as in `distrax.Chain`.
 
@@ -132,3 +255,17 @@ def chain(*families: Family) -> Family:
         )
 
     return Family(sum(sizes), bijector)
+
+
+def inverse(family: Family) -> Family:
+    """Swaps the directions of a family: its closed form then serves `log_prob`.
+
+    A coupling or an independent flow runs a family's `inverse` to evaluate a density. Families with
+    a numerical inverse are faster there the other way round, and sampling takes the roots.
+
+    Example:
+        >>> import jax.numpy as jnp
+        >>> print(inverse(additive()).bijector(jnp.array([3.0])).forward(jnp.ones(())))
+        -2.0
+    """
+    return Family(family.num_params, lambda params: distrax.Inverse(family.bijector(params)))

@@ -14,16 +14,11 @@ from distrax_flows._checks import check_float_array
 from distrax_flows._types import Shape
 from distrax_flows.distribution import FlowDistribution
 
-__all__ = ["Flow", "Params", "transform"]
+__all__ = ["Flow", "Params", "State", "StatefulFlow", "transform", "transform_with_state"]
 
 Params: TypeAlias = Any
+State: TypeAlias = Any
 
-# Kinds of arguments that a call must give if they have no default.
-_NAMED = (
-    inspect.Parameter.POSITIONAL_ONLY,
-    inspect.Parameter.POSITIONAL_OR_KEYWORD,
-    inspect.Parameter.KEYWORD_ONLY,
-)
 MakeFlow: TypeAlias = Callable[..., distrax.Transformed]
 
 
@@ -48,12 +43,111 @@ def transform(make: MakeFlow) -> "Flow":
         >>> print(f"{flow.log_prob(params, jnp.zeros(2)):.4f}")
         -1.8379
     """
-    if not callable(make):
-        raise TypeError(
-            "`make` must be a function that builds a flow, such as `lambda: flows.maf(2)`; "
-            f"got {make!r}."
-        )
-    return Flow(make)
+    call = _Call(make, ("context",))
+    transformed = hk.without_apply_rng(hk.transform(call))
+    return Flow(call, transformed.init, transformed.apply)
+
+
+def transform_with_state(make: MakeFlow) -> "StatefulFlow":
+    """Turns a function that builds a flow with Haiku state into pure functions.
+
+    Args:
+        make: as in `transform`; layers such as `modules.BatchNormLayer` may keep state. It takes an
+            argument named `is_training`, a bool, if the flow differs in training:
+            `lambda is_training: flows.maf(2, between=...)`.
+
+    Returns:
+        The flow.
+
+    Raises:
+        TypeError: `make` is not callable, or needs arguments besides `context` and `is_training`.
+
+    Example:
+        >>> import distrax_flows as dxf, jax, jax.numpy as jnp
+        >>> def make(is_training):
+        ...     batch_norm = dxf.modules.BatchNormLayer(is_training)
+        ...     mix = dxf.modules.compose(batch_norm, lambda x: dxf.Reverse())
+        ...     return dxf.flows.realnvp(2, num_layers=2, between=mix)
+        >>> flow = dxf.transform_with_state(make)
+        >>> x = jax.random.normal(jax.random.key(0), (100, 2))
+        >>> params, state = flow.init(jax.random.key(1), x)
+        >>> log_prob, state = flow.log_prob(params, state, x, is_training=True)
+        >>> flow.evaluation.sample((params, state), jax.random.key(2), (10,)).shape
+        (10, 2)
+    """
+    call = _Call(make, ("context", "is_training"))
+    transformed = hk.without_apply_rng(hk.transform_with_state(call))
+    return StatefulFlow(call, transformed.init, transformed.apply)
+
+
+class _Call:
+    """Builds a flow and calls one of its methods: what Haiku transforms."""
+
+    def __init__(self, make: MakeFlow, known: Sequence[str]):
+        if not callable(make):
+            raise TypeError(
+                "`make` must be a function that builds a flow, such as `lambda: flows.maf(2)`; "
+                f"got {make!r}."
+            )
+        arguments = inspect.signature(make).parameters
+        needed = [a.name for a in arguments.values() if a.default is a.empty and a.kind in _NAMED]
+        if set(needed) - set(known):
+            raise TypeError(
+                f"`make` must need no argument, or one named {' or '.join(map(repr, known))}; it "
+                f"needs {needed}. Close over the others."
+            )
+        self._make = make
+        self._takes = tuple(name for name in known if name in arguments)
+        self._needs_context = "context" in needed
+
+    def __call__(self, method: str, context: jax.Array | None, is_training: bool, *args) -> Any:
+        given = {"context": context, "is_training": is_training}
+        flow = self._make(**{name: given[name] for name in self._takes})
+        if not isinstance(flow, distrax.Transformed):
+            raise TypeError(
+                "`make` must return a `distrax.Transformed`, as the builders of "
+                f"`distrax_flows.flows` do; got {type(flow).__name__}."
+            )
+        return _METHODS[method](flow, *args)
+
+    def check_context(self, context):
+        if context is None:
+            if self._needs_context:
+                raise ValueError(
+                    "`context` must be given: this flow was built as a function of it."
+                )
+            return None
+        context = check_float_array("context", context, min_ndim=1)
+        if "context" not in self._takes:
+            raise ValueError(
+                "`context` must be None: this flow was built without one; got "
+                f"context.shape={context.shape}. Build it as a function of the context, "
+                "`transform(lambda context: flows.maf(2, context=context))`."
+            )
+        return context
+
+    def check_event(self, x, context, name="x"):
+        x = check_float_array(name, x, min_ndim=1)
+        context = self.check_context(context)
+        if context is not None:
+            try:
+                batch_shape = jnp.broadcast_shapes(x.shape[:-1], context.shape[:-1])
+            except ValueError:
+                raise ValueError(
+                    f"`{name}` and `context` must have batch axes that broadcast; got "
+                    f"{name}.shape={x.shape} and context.shape={context.shape}."
+                ) from None
+            # A coupling joins dimensions it leaves alone with ones that met the context.
+            x = jnp.broadcast_to(x, batch_shape + x.shape[-1:])
+        return x, context
+
+
+# Kinds of arguments that a call must give if they have no default.
+_NAMED = (
+    inspect.Parameter.POSITIONAL_ONLY,
+    inspect.Parameter.POSITIONAL_OR_KEYWORD,
+    inspect.Parameter.KEYWORD_ONLY,
+)
 
 
 class Flow:
@@ -67,29 +161,10 @@ class Flow:
     identity: make it once.
     """
 
-    def __init__(self, make: MakeFlow):
-        arguments = inspect.signature(make).parameters
-        needed = [a.name for a in arguments.values() if a.default is a.empty and a.kind in _NAMED]
-        if set(needed) - {"context"}:
-            raise TypeError(
-                "`make` must need no argument, or one named `context`; it needs "
-                f"{needed}. Close over the others."
-            )
-        self._takes_context = "context" in arguments
-        self._needs_context = "context" in needed
-
-        def call(method: str, context: jax.Array | None, *args: Any) -> Any:
-            flow = make(context=context) if self._takes_context else make()
-            if not isinstance(flow, distrax.Transformed):
-                raise TypeError(
-                    "`make` must return a `distrax.Transformed`, as the builders of "
-                    f"`distrax_flows.flows` do; got {type(flow).__name__}."
-                )
-            return _METHODS[method](flow, *args)
-
-        transformed = hk.without_apply_rng(hk.transform(call))
-        self._init = jax.jit(transformed.init, static_argnums=1)
-        self._apply = jax.jit(transformed.apply, static_argnums=(1, 4))
+    def __init__(self, call: _Call, init: Callable, apply: Callable):
+        self._call = call
+        self._init = jax.jit(init, static_argnums=(1, 3))
+        self._apply = jax.jit(apply, static_argnums=(1, 3, 5))
 
     def init(
         self,
@@ -107,8 +182,8 @@ class Flow:
         Returns:
             A pytree, `{module name: {parameter name: array}}`.
         """
-        x, context = self._checked(x, context)
-        return self._init(key, "log_prob", context, x)
+        x, context = self._call.check_event(x, context)
+        return self._init(key, "log_prob", context, False, x)
 
     def log_prob(
         self,
@@ -117,8 +192,8 @@ class Flow:
         context: Float[Array, "... C"] | None = None,
     ) -> Float[Array, "..."]:
         """Log-density of `x`, in nats."""
-        x, context = self._checked(x, context)
-        return self._apply(params, "log_prob", context, x)
+        x, context = self._call.check_event(x, context)
+        return self._apply(params, "log_prob", context, False, x)
 
     def sample(
         self,
@@ -128,8 +203,8 @@ class Flow:
         context: Float[Array, "... C"] | None = None,
     ) -> Float[Array, "... D"]:
         """Draws of shape `sample_shape + context_batch_shape + (D,)`."""
-        context = self._checked_context(context)
-        return self._apply(params, "sample", context, key, _as_shape(sample_shape))
+        context = self._call.check_context(context)
+        return self._apply(params, "sample", context, False, key, _as_shape(sample_shape))
 
     def sample_and_log_prob(
         self,
@@ -139,8 +214,10 @@ class Flow:
         context: Float[Array, "... C"] | None = None,
     ) -> tuple[Float[Array, "... D"], Float[Array, "..."]]:
         """Draws, and their log-densities, from one run of the flow's forward direction."""
-        context = self._checked_context(context)
-        return self._apply(params, "sample_and_log_prob", context, key, _as_shape(sample_shape))
+        context = self._call.check_context(context)
+        return self._apply(
+            params, "sample_and_log_prob", context, False, key, _as_shape(sample_shape)
+        )
 
     def forward(
         self,
@@ -149,8 +226,8 @@ class Flow:
         context: Float[Array, "... C"] | None = None,
     ) -> tuple[Float[Array, "... D"], Float[Array, "..."]]:
         """From base to data: the value and the log-det."""
-        z, context = self._checked(z, context, "z")
-        return self._apply(params, "forward", context, z)
+        z, context = self._call.check_event(z, context, "z")
+        return self._apply(params, "forward", context, False, z)
 
     def inverse(
         self,
@@ -159,45 +236,71 @@ class Flow:
         context: Float[Array, "... C"] | None = None,
     ) -> tuple[Float[Array, "... D"], Float[Array, "..."]]:
         """From data to base: the value and the log-det."""
-        x, context = self._checked(x, context)
-        return self._apply(params, "inverse", context, x)
+        x, context = self._call.check_event(x, context)
+        return self._apply(params, "inverse", context, False, x)
 
     def distribution(
         self, params: Params, context: Float[Array, "... C"] | None = None
     ) -> FlowDistribution:
         """The flow with its parameters, and context, bound: a `distrax.Distribution`."""
-        return FlowDistribution(self, params, self._checked_context(context))
+        return FlowDistribution(self, params, self._call.check_context(context))
 
-    def _checked_context(self, context):
-        if context is None:
-            if self._needs_context:
-                raise ValueError(
-                    "`context` must be given: this flow was built as a function of it."
-                )
-            return None
-        context = check_float_array("context", context, min_ndim=1)
-        if not self._takes_context:
-            raise ValueError(
-                "`context` must be None: this flow was built without one; got "
-                f"context.shape={context.shape}. Build it as a function of the context, "
-                "`transform(lambda context: flows.maf(2, context=context))`."
-            )
-        return context
 
-    def _checked(self, x, context, name="x"):
-        x = check_float_array(name, x, min_ndim=1)
-        context = self._checked_context(context)
-        if context is not None:
-            try:
-                batch_shape = jnp.broadcast_shapes(x.shape[:-1], context.shape[:-1])
-            except ValueError:
-                raise ValueError(
-                    f"`{name}` and `context` must have batch axes that broadcast; got "
-                    f"{name}.shape={x.shape} and context.shape={context.shape}."
-                ) from None
-            # A coupling joins dimensions it leaves alone with ones that met the context.
-            x = jnp.broadcast_to(x, batch_shape + x.shape[-1:])
-        return x, context
+class StatefulFlow:
+    """A normalizing flow with Haiku state, as pure functions; see `transform_with_state`.
+
+    Parameters are trained; state, such as the running statistics of batch normalisation, changes
+    when the density is evaluated in training. Shapes, compilation and hashing are as in `Flow`.
+    """
+
+    def __init__(self, call: _Call, init: Callable, apply: Callable):
+        self._call = call
+        self._init = jax.jit(init, static_argnums=(1, 3))
+        self._apply = jax.jit(apply, static_argnums=(2, 4))
+        self._evaluation = Flow(call, init, lambda variables, *args: apply(*variables, *args)[0])
+
+    @property
+    def evaluation(self) -> Flow:
+        """The flow in evaluation mode: a `Flow` whose parameters are pairs `(params, state)`.
+
+        It samples, inverts and makes distributions, and leaves the state as it is.
+        """
+        return self._evaluation
+
+    def init(
+        self,
+        key: jax.Array,
+        x: Float[Array, "... D"],
+        context: Float[Array, "... C"] | None = None,
+    ) -> tuple[Params, State]:
+        """Makes parameters and state; layers that initialise themselves on data do so on `x`."""
+        return self._evaluation.init(key, x, context)
+
+    def log_prob(
+        self,
+        params: Params,
+        state: State,
+        x: Float[Array, "... D"],
+        context: Float[Array, "... C"] | None = None,
+        *,
+        is_training: bool = False,
+    ) -> tuple[Float[Array, "..."], State]:
+        """Log-density of `x`, in nats, and the new state."""
+        x, context = self._call.check_event(x, context)
+        return self._apply(params, state, "log_prob", context, is_training, x)
+
+    def inverse(
+        self,
+        params: Params,
+        state: State,
+        x: Float[Array, "... D"],
+        context: Float[Array, "... C"] | None = None,
+        *,
+        is_training: bool = False,
+    ) -> tuple[tuple[Float[Array, "... D"], Float[Array, "..."]], State]:
+        """From data to base: the value and the log-det; and the new state."""
+        x, context = self._call.check_event(x, context)
+        return self._apply(params, state, "inverse", context, is_training, x)
 
 
 def _log_prob(flow: distrax.Transformed, x):

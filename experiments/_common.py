@@ -1,13 +1,55 @@
-"""What the experiments share: the device they ran on, and tables."""
+"""What the experiments share: the device they ran on, scores of fits, and tables."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from typing import Any, NamedTuple
 
 import jax
+import numpy as np
+
+# The size of the batches of `plotting.density_grid` too, so that both compile as one.
+_SCORE_BATCH = 10_000
 
 
 def device_name() -> str:
     """What JAX computes on, such as `cpu` or `NVIDIA H100 80GB HBM3`."""
     return jax.devices()[0].device_kind
+
+
+class Score(NamedTuple):
+    """How well a fit does on draws of the density p that it was fitted to.
+
+    Attributes:
+        kl: mean of `log p(x) - log q(x)`, an estimate of the divergence KL(p || q).
+        kl_stderr: its standard error.
+        nll: mean of `-log q(x)`.
+        entropy: mean of `-log p(x)`, so that `kl = nll - entropy`.
+    """
+
+    kl: float
+    kl_stderr: float
+    nll: float
+    entropy: float
+
+
+def score(
+    log_p: Callable[[jax.Array], jax.Array], log_q: Callable[[jax.Array], jax.Array], x: jax.Array
+) -> Score:
+    """Scores the fit of log-density `log_q` on fresh draws `x`, `[N, D]`, of `log_p`."""
+    batches = batches_of(x)
+    p = np.concatenate([log_p(batch) for batch in batches], dtype=float)
+    q = np.concatenate([log_q(batch) for batch in batches], dtype=float)
+    ratio = p - q
+    return Score(ratio.mean(), ratio.std() / len(x) ** 0.5, -q.mean(), -p.mean())
+
+
+def batches_of(x: jax.Array) -> list[jax.Array]:
+    """The rows of `x` in batches of 10,000."""
+    return [x[start : start + _SCORE_BATCH] for start in range(0, len(x), _SCORE_BATCH)]
+
+
+def num_parameters(params: Any) -> int:
+    """The number of scalars in a pytree of parameters."""
+    return sum(leaf.size for leaf in jax.tree.leaves(params))
 
 
 def format_table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:

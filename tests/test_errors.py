@@ -7,8 +7,19 @@ import numpy as np
 import pytest
 
 import distrax_flows as dxf
-from distrax_flows import families, flows
-from distrax_flows.modules import MADE, MLP, ResidualMLP, Stack
+from distrax_flows import bases, families, flows
+from distrax_flows.modules import (
+    MADE,
+    MLP,
+    BatchNormLayer,
+    HouseholderLayer,
+    Learned,
+    PlanarLayer,
+    RadialLayer,
+    ResidualMLP,
+    Stack,
+    SylvesterLayer,
+)
 
 
 def built(make, context=None):
@@ -90,6 +101,172 @@ CONSTRUCTION = [
         "`max_slope_ratio` must be above 1",
     ),
     (
+        lambda: dxf.Householder(jnp.ones(3)),
+        ValueError,
+        "`vectors` must have at least 2 axes",
+    ),
+    (
+        lambda: dxf.Householder(jnp.ones((2, 3))).forward(jnp.zeros(4)),
+        ValueError,
+        "The event must have size 3, the bijector's; got an event of size 4",
+    ),
+    (
+        lambda: dxf.Orthogonal(jnp.ones((2, 3))),
+        ValueError,
+        r"`matrix` must be square, \[..., D, D\]; got matrix.shape=\(2, 3\)",
+    ),
+    (
+        lambda: dxf.Orthogonal(jnp.eye(3)).inverse(jnp.zeros(1)),
+        ValueError,
+        "The event must have size 3",
+    ),
+    (lambda: dxf.LULinear(jnp.zeros((2, 3))), ValueError, "`lu` must be square"),
+    (lambda: dxf.LULinear(jnp.zeros((3, 3))).inverse(jnp.zeros(2)), ValueError, "must have size 3"),
+    (
+        lambda: dxf.LULinear(jnp.zeros((2, 2)), sign=(1, 0)),
+        ValueError,
+        r"`sign` must hold 2 signs, each 1 or -1, .* got sign=\[1, 0\]",
+    ),
+    (
+        lambda: dxf.LULinear(jnp.zeros((2, 2)), permutation=(2, 0, 1)),
+        ValueError,
+        r"`permutation` must hold 2 indices, .* got permutation=\[2, 0, 1\]",
+    ),
+    (lambda: dxf.ActNorm(jnp.zeros(2), jnp.array(0.0)), ValueError, "`log_scale` must have"),
+    (
+        lambda: dxf.BatchNorm(*4 * [jnp.zeros(2)], epsilon=0.0),
+        ValueError,
+        "`epsilon` must be a finite number above 0; got epsilon=0.0",
+    ),
+    (
+        lambda: dxf.Planar(jnp.zeros(3), jnp.zeros(2), jnp.array(0.0)),
+        ValueError,
+        r"`w` and `u` must have last axes of the same size.*got w.shape=\(3,\), u.shape=\(2,\)",
+    ),
+    (
+        lambda: dxf.Planar(jnp.zeros(3), jnp.zeros(3), jnp.array(0.0)).inverse(jnp.zeros(2)),
+        ValueError,
+        "The event must have size 3",
+    ),
+    (
+        lambda: dxf.Planar(jnp.zeros(3), jnp.zeros(3), jnp.array(0.0), "tanh"),
+        TypeError,
+        r"`activation` must be an elementwise function with slopes.*got activation='tanh'",
+    ),
+    (
+        lambda: dxf.Radial(jnp.zeros(3), jnp.array(0), jnp.array(0.0)),
+        TypeError,
+        "`raw_alpha` must be a floating-point array",
+    ),
+    (
+        lambda: dxf.Radial(jnp.zeros(3), jnp.array(0.0), jnp.array(0.0)).forward(jnp.zeros(2)),
+        ValueError,
+        "The event must have size 3",
+    ),
+    (
+        lambda: dxf.Sylvester(jnp.eye(2), jnp.eye(3), jnp.zeros(2)),
+        ValueError,
+        r"`r1` and `r2` must be matrices \[..., M, M\] and `b` a vector.*r2.shape=\(3, 3\)",
+    ),
+    (
+        lambda: dxf.Sylvester(jnp.eye(2), jnp.eye(2), jnp.zeros(2), jnp.tanh),
+        TypeError,
+        "`orthogonal` must be a distrax bijector, such as `Householder`, or None",
+    ),
+    (
+        lambda: dxf.Sylvester(
+            jnp.eye(2), jnp.eye(2), jnp.zeros(2), distrax.Block(distrax.Sigmoid(), 1)
+        ),
+        ValueError,
+        "`orthogonal` must be a bijector of vectors with a constant Jacobian.*got BlockSigmoid",
+    ),
+    (
+        lambda: dxf.Sylvester(jnp.eye(2), jnp.eye(2), jnp.zeros(2)).forward(jnp.zeros(1)),
+        ValueError,
+        "`b` must have at most the event's size; got 2 units and an event of size 1",
+    ),
+    (
+        lambda: in_haiku(lambda: SylvesterLayer(0)),
+        ValueError,
+        "`num_units` must be an integer of at least 1",
+    ),
+    (
+        lambda: in_haiku(lambda: PlanarLayer(hidden_sizes=())),
+        ValueError,
+        "`hidden_sizes` must be a non-empty sequence",
+    ),
+    (
+        lambda: in_haiku(lambda: RadialLayer(context=jnp.zeros((4, 2), int))),
+        TypeError,
+        "`context` must be a floating-point array",
+    ),
+    (
+        lambda: dxf.BernsteinPolynomial(jnp.zeros(6), 8, -1.0, 1.0),
+        ValueError,
+        r"1 \+ max\(degree - 2, 1\), which is 7 for degree=8; got params.shape=\(6,\)",
+    ),
+    (
+        lambda: dxf.BernsteinPolynomial(jnp.zeros(64), 65, -1.0, 1.0),
+        ValueError,
+        "`degree` must be at most 64; got degree=65",
+    ),
+    (
+        lambda: dxf.BernsteinPolynomial(jnp.zeros(2), 0, -1.0, 1.0),
+        ValueError,
+        "`degree` must be an integer of at least 1; got degree=0",
+    ),
+    (
+        lambda: dxf.BernsteinPolynomial(jnp.zeros(2, jnp.bfloat16), 3, -1.0, 1.0),
+        TypeError,
+        "`params` must be float32 or wider",
+    ),
+    (
+        lambda: dxf.BernsteinPolynomial(jnp.zeros(2), 3, 1.0, 1.0),
+        ValueError,
+        "`range_min` must be less than `range_max`",
+    ),
+    (
+        lambda: dxf.BernsteinPolynomial(jnp.zeros(2), 3, -1.0, 1.0, max_log_slope=0.0),
+        ValueError,
+        "`max_log_slope` must be a finite number above 0",
+    ),
+    (
+        lambda: dxf.LogisticMixtureCDF(jnp.zeros(7)),
+        ValueError,
+        r"3 \* num_components \+ 2 .*got params.shape=\(7,\)",
+    ),
+    (
+        lambda: dxf.LogisticMixtureCDF(jnp.zeros(8), max_log_scale=-1.0),
+        ValueError,
+        "`max_log_scale` must be a finite number above 0",
+    ),
+    (
+        lambda: dxf.LogisticMixtureCDF(jnp.zeros(8), min_slope=1.0),
+        ValueError,
+        "`min_slope` must be between 0 and 1; got min_slope=1.0",
+    ),
+    (
+        lambda: dxf.SumOfSquares(jnp.zeros(8), 3, -1.0, 1.0),
+        ValueError,
+        r"2 \* degree \+ 3, which is 9 for degree=3; got params.shape=\(8,\)",
+    ),
+    (
+        lambda: dxf.SumOfSquares(jnp.zeros(9), 3, -1.0, 1.0, max_coefficient=0.0),
+        ValueError,
+        "`max_coefficient` must be a finite number above 0",
+    ),
+    (
+        lambda: dxf.SumOfSquares(jnp.zeros(9), 3, -1.0, 1.0, min_slope=0.0),
+        ValueError,
+        "`min_slope` must be between 0 and 1; got min_slope=0.0",
+    ),
+    (
+        lambda: dxf.CircularShift(jnp.zeros(()), 1.0, -1.0),
+        ValueError,
+        "`range_min` must be less than `range_max`",
+    ),
+    (lambda: dxf.Logit(1.0, 0.0), ValueError, "`low` must be less than `high`"),
+    (
         lambda: dxf.ScanChain(dxf.Shift, {}),
         ValueError,
         "`params` must hold arrays with one common leading axis",
@@ -107,12 +284,80 @@ CONSTRUCTION = [
         "`bijector` must return a scalar bijector",
     ),
     (
+        lambda: dxf.HierarchicalCoupling(lambda _, x: x[..., None], lambda p: dxf.Shift(p)).forward(
+            jnp.zeros(2)
+        ),
+        ValueError,
+        "`bijector` must return a scalar bijector, .* got Shift with event_ndims_in=1",
+    ),
+    (lambda: dxf.Columns([]), ValueError, "`bijectors` must hold one bijector per dimension"),
+    (
+        lambda: dxf.Columns([None, dxf.Reverse()]),
+        ValueError,
+        r"`bijectors` must be scalar, .* got bijectors\[1\]=Reverse with event_ndims_in=1",
+    ),
+    (
+        lambda: dxf.Columns([None, distrax.Tanh()]).forward(jnp.zeros(3)),
+        ValueError,
+        "one bijector per dimension of the event; got 2 bijectors and an event of size 3",
+    ),
+    (
+        lambda: in_haiku(lambda: bases.gaussian(0)),
+        ValueError,
+        "`event_size` must be an integer of at least 1; got event_size=0",
+    ),
+    (
+        lambda: in_haiku(lambda: bases.logistic(2, max_log_scale=0.0)),
+        ValueError,
+        "`max_log_scale` must be a finite number above 0",
+    ),
+    (
+        lambda: in_haiku(lambda: bases.student_t(2, df=0.5)),
+        ValueError,
+        "`df` must be a finite number above 0.5; got df=0.5",
+    ),
+    (
+        lambda: in_haiku(lambda: bases.gaussian_mixture(2, 0)),
+        ValueError,
+        "`num_components` must be an integer of at least 1",
+    ),
+    (
+        lambda: in_haiku(lambda: bases.gaussian_mixture(2, 3, covariance="tied")),
+        ValueError,
+        "`covariance` must be one of .*'full'.*got covariance='tied'",
+    ),
+    (
+        lambda: bases.uniform(2, 0.0, [1.0, 0.0]),
+        ValueError,
+        r"`low` must be less than `high` in every dimension; got low=\[0.0, 0.0\]",
+    ),
+    (
+        lambda: bases.uniform(2, [0.0, 0.0, 0.0], 1.0),
+        ValueError,
+        r"`low` must be a finite number, or 2 of them; got low=\[0.0, 0.0, 0.0\]",
+    ),
+    (
         lambda: families.affine(0.0),
         ValueError,
         "`max_log_scale` must be a finite number above 0; got max_log_scale=0.0",
     ),
     (lambda: families.chain(), ValueError, "`families` must hold at least one family"),
     (lambda: families.spline(0), ValueError, "`num_bins` must be an integer of at least 1"),
+    (lambda: families.bernstein(0), ValueError, "`degree` must be an integer of at least 1"),
+    (lambda: families.bernstein(65), ValueError, "`degree` must be at most 64"),
+    (
+        lambda: families.logistic_mixture(0),
+        ValueError,
+        "`num_components` must be an integer of at least 1",
+    ),
+    (lambda: families.deep_sigmoidal(0), ValueError, "`num_units` must be an integer of at least"),
+    (
+        lambda: families.deep_sigmoidal(2, 0),
+        ValueError,
+        "`num_layers` must be an integer of at least 1",
+    ),
+    (lambda: families.sum_of_squares(0), ValueError, "`degree` must be an integer of at least 1"),
+    (lambda: families.circular_spline(0), ValueError, "`num_bins` must be an integer of at least"),
     (
         lambda: families.spline(4, 1.0, -1.0),
         ValueError,
@@ -159,6 +404,26 @@ CONSTRUCTION = [
         "`context` must have a last axis of size context_size=None",
     ),
     (
+        lambda: in_haiku(lambda: HouseholderLayer(0)),
+        ValueError,
+        "`num_reflections` must be an integer of at least 1",
+    ),
+    (
+        lambda: in_haiku(lambda: BatchNormLayer(jnp.array(True))),
+        TypeError,
+        "`is_training` must be True or False, for it is static",
+    ),
+    (
+        lambda: in_haiku(lambda: BatchNormLayer(True, decay=1.0)),
+        ValueError,
+        "`decay` must be at least 0 and less than 1; got decay=1.0",
+    ),
+    (
+        lambda: in_haiku(lambda: Learned(BatchNormLayer(True)).inverse(jnp.zeros((1, 2)))),
+        ValueError,
+        r"at least 2 rows, .* input of shape \(1, 2\). Use `is_training=False`",
+    ),
+    (
         lambda: in_haiku(lambda: Stack(lambda x: dxf.Reverse(), 0)),
         ValueError,
         "`num_layers` must be an integer of at least 1",
@@ -167,7 +432,7 @@ CONSTRUCTION = [
     (
         lambda: dxf.transform(lambda a, b: None),
         TypeError,
-        r"`make` must need no argument, or one named `context`; it needs \['a', 'b'\]",
+        r"`make` must need no argument, or one named 'context'; it needs \['a', 'b'\]",
     ),
     (
         lambda: built(lambda: distrax.Normal(0.0, 1.0)),
@@ -192,7 +457,7 @@ CONSTRUCTION = [
     (
         lambda: built(lambda: flows.autoregressive(2, families.affine(), fast="both")),
         ValueError,
-        '`fast` must be "density" or "sampling"',
+        r"`fast` must be one of \['density', 'sampling'\]; got fast='both'",
     ),
     (
         lambda: built(lambda: flows.realnvp(2, base=NORMAL)),

@@ -17,7 +17,7 @@ Image = pytest.importorskip("PIL.Image")
 
 from experiments import rotation  # noqa: E402
 from experiments.toy_densities import __main__ as toy_densities  # noqa: E402
-from experiments.toy_densities.results import Results  # noqa: E402
+from experiments.toy_densities.results import open_results  # noqa: E402
 from experiments.toy_densities.settings import Settings  # noqa: E402
 
 REPOSITORY = Path(__file__).parents[1]
@@ -94,13 +94,13 @@ def test_toy_densities_resume(tmp_path):
 def test_results_are_found_again(tmp_path):
     row = dict.fromkeys(COLUMNS.split(","), "1")
     params = {"maf/~/made": {"w": np.arange(3.0), "b": np.zeros(())}}
-    Results(tmp_path, resume=False).add(row, params)
-    results = Results(tmp_path, resume=True)
+    open_results(tmp_path, resume=False).add(row, params)
+    results = open_results(tmp_path, resume=True)
     found = results.get(row)
     assert found is not None
     assert found[0] == row
     jax.tree.map(np.testing.assert_array_equal, found[1], params)
-    assert Results(tmp_path, resume=False).get(row) is None
+    assert open_results(tmp_path, resume=False).get(row) is None
     # Another fit whose parameters would lie in the same file.
     larger = row | {"num_layers": "2"}
     assert results.get(larger) is None

@@ -12,27 +12,52 @@ from test_modules import jittered
 
 import distrax_flows as dxf
 
-BUILDERS = ("nice", "realnvp", "maf", "iaf", "nsf_coupling", "nsf_autoregressive")
+NETWORK = {"num_layers": 2, "hidden_sizes": (8, 8)}
+# Options of small flows of each kind.
+BUILDERS = {
+    "nice": NETWORK,
+    "realnvp": NETWORK,
+    "maf": NETWORK,
+    "iaf": NETWORK,
+    "nsf_coupling": NETWORK,
+    "nsf_autoregressive": NETWORK,
+    "bernstein": {"degree": 6},
+    "bernstein_coupling": {**NETWORK, "degree": 6},
+    "bernstein_autoregressive": {**NETWORK, "degree": 6},
+    "planar": NETWORK,
+    "radial": NETWORK,
+    "sylvester": NETWORK,
+    "glow": NETWORK,
+    "hint": NETWORK,
+}
 each_builder = pytest.mark.parametrize("name", BUILDERS)
+each_scanned = pytest.mark.parametrize("name", [n for n in BUILDERS if n != "bernstein"])
+# They take a context, and start as the identity.
+each_layered = pytest.mark.parametrize(
+    "name", [n for n in BUILDERS if n not in ("bernstein", "glow", "hint")]
+)
+
+
+def build(name, event_size, **options):
+    return getattr(dxf.flows, name)(event_size, **{**BUILDERS[name], **options})
 
 
 @functools.cache
 def make(name, event_size=2, conditional=False, standardize=False):
     """A small flow away from the identity: the flow, its parameters, its data."""
-    options = {"num_layers": 2, "hidden_sizes": (8, 8), "standardize": standardize}
-    builder = getattr(dxf.flows, name)
     x = 3 + 2 * jax.random.normal(jax.random.key(0), (20, event_size))
+    options = {"standardize": standardize}
     if conditional:
-        flow = dxf.transform(lambda context: builder(event_size, context=context, **options))
+        flow = dxf.transform(lambda context: build(name, event_size, context=context, **options))
         context = jax.random.normal(jax.random.key(1), (20, 3))
     else:
-        flow, context = dxf.transform(lambda: builder(event_size, **options)), None
+        flow, context = dxf.transform(lambda: build(name, event_size, **options)), None
     params = flow.init(jax.random.key(2), x, context)
     return flow, jittered(params, scale=0.1), x
 
 
 @each_builder
-@pytest.mark.parametrize("event_size", [1, 2, 5])
+@pytest.mark.parametrize("event_size", [1, 3])
 def test_directions_agree(name, event_size):
     flow, params, x = make(name, event_size)
     with jax.enable_x64(True):
@@ -49,9 +74,9 @@ def test_directions_agree(name, event_size):
         np.testing.assert_allclose(same, sample, atol=1e-9)
 
 
-@each_builder
+@each_layered
 def test_starts_at_the_identity(name):
-    flow = dxf.transform(lambda: getattr(dxf.flows, name)(3, num_layers=2, hidden_sizes=(8,)))
+    flow = dxf.transform(lambda: build(name, 3))
     x = jax.random.normal(jax.random.key(0), (5, 3))
     y, log_det = flow.forward(flow.init(jax.random.key(1), x), x)
     np.testing.assert_allclose(y, x, atol=1e-5)
@@ -67,12 +92,10 @@ def test_density_integrates_to_one(name):
     np.testing.assert_allclose(mass, 1.0, atol=5e-3)
 
 
-@each_builder
+@each_layered
 def test_standardisation_is_a_layer_whose_log_det_counts(name):
-    options = {"num_layers": 2, "hidden_sizes": (8,)}
-    build = getattr(dxf.flows, name)
-    plain = dxf.transform(lambda: build(2, **options))
-    standardized = dxf.transform(lambda: build(2, standardize=True, **options))
+    plain = dxf.transform(lambda: build(name, 2))
+    standardized = dxf.transform(lambda: build(name, 2, standardize=True))
     x = jnp.array([100.0, 0.01]) * (1 + jax.random.normal(jax.random.key(0), (500, 2)))
     mean, deviation = x.mean(axis=0), x.std(axis=0)
     by_hand = (x - mean) / deviation
@@ -81,7 +104,7 @@ def test_standardisation_is_a_layer_whose_log_det_counts(name):
     np.testing.assert_allclose(actual, expected - jnp.log(deviation).sum(), atol=1e-2)
 
 
-@each_builder
+@each_scanned
 def test_context_shapes_and_noise(name):
     flow, params, x = make(name, 2, conditional=True)
     context = jax.random.normal(jax.random.key(4), (4, 3))
@@ -195,20 +218,55 @@ def count_equations(jaxpr) -> int:
     return total
 
 
-@each_builder
+@each_scanned
 def test_depth_costs_no_equations(name):
     counts = []
     for num_layers in (4, 32):
-        flow = dxf.transform(
-            lambda num_layers=num_layers: getattr(dxf.flows, name)(
-                3, num_layers=num_layers, hidden_sizes=(8, 8)
-            )
-        )
+        flow = dxf.transform(lambda num_layers=num_layers: build(name, 3, num_layers=num_layers))
         x = jnp.zeros((5, 3))
         params = flow.init(jax.random.key(0), x)
         gradient = jax.grad(lambda p, flow=flow, x=x: flow.log_prob(p, x).sum())
         counts.append(count_equations(jax.make_jaxpr(gradient)(params).jaxpr))
     assert counts[0] == counts[1] > 100
+
+
+def test_between_mixes_the_layers_of_any_flow():
+    between = []
+
+    def rotate(x):
+        between.append(x.shape)
+        return dxf.Rotation(jnp.pi / 6)
+
+    flow = dxf.transform(lambda: dxf.flows.realnvp(2, num_layers=3, between=rotate))
+    x = jax.random.normal(jax.random.key(0), (5, 2))
+    y, log_det = flow.forward(flow.init(jax.random.key(1), x), x)
+    assert between
+    # Three identities, and three turns by pi / 6.
+    np.testing.assert_allclose(y, jnp.stack([-x[:, 1], x[:, 0]], axis=-1), atol=1e-5)
+    np.testing.assert_allclose(log_det, 0.0, atol=1e-5)
+
+
+@pytest.mark.parametrize("name", ["planar", "radial"])
+@pytest.mark.parametrize("fast", ["density", "sampling"])
+def test_planar_and_radial_sample_and_evaluate(name, fast):
+    flow = dxf.transform(lambda: getattr(dxf.flows, name)(2, num_layers=8, fast=fast))
+    x = jax.random.normal(jax.random.key(0), (100, 2))
+    params = jittered(flow.init(jax.random.key(1), x), scale=0.5)
+    sample, log_prob = flow.sample_and_log_prob(params, jax.random.key(2), (1000,))
+    assert np.std(sample) > 0.1
+    np.testing.assert_allclose(flow.log_prob(params, sample), log_prob, atol=2e-3)
+
+
+def test_conditional_bernstein_is_a_regression():
+    flow = dxf.transform(lambda context: dxf.flows.conditional_bernstein(context, degree=6))
+    context = jnp.linspace(-1.0, 1.0, 400)[:, None]
+    noise = 0.1 * jax.random.normal(jax.random.key(0), context.shape)
+    fitted = dxf.fit(
+        flow, context**2 + noise, context=context, key=jax.random.key(1), num_steps=500
+    )
+    ends = jnp.array([[0.0], [1.0]])
+    mean = flow.sample(fitted.params, jax.random.key(2), (500,), ends).mean(axis=0)
+    np.testing.assert_allclose(mean[:, 0], [0.0, 1.0], atol=0.15)
 
 
 def test_double_precision(x64):

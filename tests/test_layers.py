@@ -16,10 +16,10 @@ MODULES = sorted(path.relative_to(PACKAGE) for path in PACKAGE.rglob("*.py"))
 LEVELS = [
     (r"__init__\.py", 9),
     (r"(_types|_checks|_numerics|masks)\.py", 0),
-    (r"bijectors/|densities/|(families|conditioners|_base)\.py", 1),
-    (r"modules/", 2),
-    (r"(flows|transform|distribution)\.py", 3),
-    (r"training/|plotting\.py", 4),
+    (r"bijectors/|densities/|(families|conditioners|supports|_base)\.py", 1),
+    (r"modules/|bases\.py", 2),
+    (r"flows/|(transform|distribution)\.py", 3),
+    (r"training/|testing/|plotting\.py", 4),
 ]
 
 
@@ -139,7 +139,17 @@ def test_every_public_name_is_documented_and_exported():
 
     import distrax_flows as dxf
 
-    for module in (dxf, dxf.bijectors, dxf.families, dxf.flows, dxf.modules, dxf.densities):
+    for module in (
+        dxf,
+        dxf.bijectors,
+        dxf.families,
+        dxf.flows,
+        dxf.modules,
+        dxf.densities,
+        dxf.bases,
+        dxf.supports,
+        dxf.testing,
+    ):
         for name in module.__all__:
             value = getattr(module, name)
             assert name == "Layer" or inspect.getdoc(value), f"{module.__name__}.{name}"

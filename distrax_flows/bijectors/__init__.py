@@ -1,19 +1,49 @@
 """Bijectors over arrays: real `distrax.Bijector`s, with no Haiku in sight."""
 
 from distrax_flows.bijectors.autoregressive import MaskedAutoregressive
+from distrax_flows.bijectors.bernstein import BernsteinPolynomial
+from distrax_flows.bijectors.circular import CircularShift
+from distrax_flows.bijectors.columns import Columns
 from distrax_flows.bijectors.elementwise import Scale, Shift
+from distrax_flows.bijectors.hierarchical import HierarchicalCoupling, coupling_tree
+from distrax_flows.bijectors.linear import LULinear
+from distrax_flows.bijectors.mixture_cdf import LogisticMixtureCDF
+from distrax_flows.bijectors.normalization import ActNorm, BatchNorm
+from distrax_flows.bijectors.orthogonal import Householder, Orthogonal
 from distrax_flows.bijectors.permutation import Permutation, Reverse
+from distrax_flows.bijectors.planar import Planar
+from distrax_flows.bijectors.radial import Radial
 from distrax_flows.bijectors.rotation import Rotation
 from distrax_flows.bijectors.scan_chain import ScanChain
 from distrax_flows.bijectors.spline import RationalQuadraticSpline
+from distrax_flows.bijectors.sum_of_squares import SumOfSquares
+from distrax_flows.bijectors.support import Logit, Softplus
+from distrax_flows.bijectors.sylvester import Sylvester
 
 __all__ = [
+    "ActNorm",
+    "BatchNorm",
+    "BernsteinPolynomial",
+    "CircularShift",
+    "Columns",
+    "HierarchicalCoupling",
+    "Householder",
+    "LULinear",
+    "LogisticMixtureCDF",
+    "Logit",
     "MaskedAutoregressive",
+    "Orthogonal",
     "Permutation",
+    "Planar",
+    "Radial",
     "RationalQuadraticSpline",
     "Reverse",
     "Rotation",
     "Scale",
     "ScanChain",
     "Shift",
+    "Softplus",
+    "SumOfSquares",
+    "Sylvester",
+    "coupling_tree",
 ]

@@ -6,6 +6,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
 
+from distrax_flows._checks import check_scalar
 from distrax_flows._types import AutoregressiveConditioner, BijectorFn, Conditioner
 
 __all__ = ["MaskedAutoregressive"]
@@ -81,13 +82,7 @@ class MaskedAutoregressive(distrax.Bijector):
         return self._inverse_by_passes(y)
 
     def _scalars(self, params):
-        scalars = self._bijector(params)
-        if scalars.event_ndims_in != 0 or scalars.event_ndims_out != 0:
-            raise ValueError(
-                "`bijector` must return a scalar bijector, one with event_ndims_in == 0; got "
-                f"{scalars.name} with event_ndims_in={scalars.event_ndims_in}."
-            )
-        return scalars
+        return check_scalar("bijector", self._bijector(params))
 
     def _inverse_by_steps(self, conditioner, y):
         order = np.array(conditioner.order)

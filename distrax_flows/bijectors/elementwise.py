@@ -98,7 +98,7 @@ class Scale(distrax.Bijector):
         self._check_forward_input_shape(x)
         x, log_scale = align(x, self._log_scale)
         y = x * jnp.exp(log_scale)
-        return y, sum_last(log_scale, y.shape[:-1])
+        return y, sum_last(log_scale, y.shape)
 
     def inverse_and_log_det(
         self, y: Float[Array, "... D"]
@@ -107,4 +107,4 @@ class Scale(distrax.Bijector):
         self._check_inverse_input_shape(y)
         y, log_scale = align(y, self._log_scale)
         x = y * jnp.exp(-log_scale)
-        return x, sum_last(-log_scale, x.shape[:-1])
+        return x, sum_last(-log_scale, x.shape)

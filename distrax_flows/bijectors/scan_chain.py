@@ -79,18 +79,40 @@ class ScanChain(distrax.Bijector):
 
     def _scan(self, method, x, *, reverse):
         def apply(params, x):
-            return getattr(self._layer_fn(params), method)(x)
+            return getattr(self._layer_fn(params), method)(x), None
 
-        # Per-layer parameters may have a batch shape that the input lacks: a scan's carry must
-        # have it from the start.
-        first = jax.tree.map(lambda leaf: leaf[0], self._params)
-        out, log_det = jax.eval_shape(apply, first, x)
-        start = jnp.broadcast_to(x, out.shape).astype(out.dtype), jnp.zeros_like(log_det)
+        out, _ = scan_layers(apply, self._params, x, reverse=reverse)
+        return out
 
-        def layer(carry, params):
-            x, total = carry
-            x, log_det = apply(params, x)
-            return (x, total + log_det), None
 
-        (x, total), _ = jax.lax.scan(layer, start, self._params, reverse=reverse)
-        return x, total
+def scan_layers(
+    apply: Callable[[Any, jax.Array], tuple[tuple[jax.Array, jax.Array], Any]],
+    layers: Any,
+    x: Float[Array, "..."],
+    *,
+    reverse: bool,
+) -> tuple[tuple[Float[Array, "..."], Float[Array, "..."]], Any]:
+    """Applies layers in turn and adds up their log-dets.
+
+    Args:
+        apply: from the data of one layer, and its input, to its output and log-det, and anything
+            else, such as its new state.
+        layers: pytree of the layers' data, each leaf with the leading axis `[N, ...]`.
+        x: input of the first layer that is applied.
+        reverse: whether that is the last one.
+
+    Returns:
+        The output and the log-det of all layers; and everything else, stacked.
+    """
+    # Per-layer parameters may have a batch shape that the input lacks: a scan's carry must have it
+    # from the start.
+    first = jax.tree.map(lambda leaf: leaf[0], layers)
+    (out, log_det), _ = jax.eval_shape(apply, first, x)
+    start = jnp.broadcast_to(x, out.shape).astype(out.dtype), jnp.zeros_like(log_det)
+
+    def step(carry, layer):
+        x, total = carry
+        (x, log_det), extra = apply(layer, x)
+        return (x, total + log_det), extra
+
+    return jax.lax.scan(step, start, layers, reverse=reverse)

@@ -4,10 +4,37 @@ A layer is anything that, called with its input inside a Haiku transform, return
 arrays. `Learned` makes it one itself; `Stack` repeats it.
 """
 
-from distrax_flows.modules.learned import Layer, Learned
+from distrax_flows.modules.given_first import GivenFirst
+from distrax_flows.modules.learned import Layer, Learned, compose
+from distrax_flows.modules.linear import (
+    HouseholderLayer,
+    LULinearLayer,
+    OrthogonalLayer,
+    ScaleLayer,
+)
 from distrax_flows.modules.made import MADE
 from distrax_flows.modules.mlp import MLP, ResidualMLP
+from distrax_flows.modules.normalization import ActNormLayer, BatchNormLayer, Standardize
+from distrax_flows.modules.residual import PlanarLayer, RadialLayer, SylvesterLayer
 from distrax_flows.modules.stack import Stack
-from distrax_flows.modules.standardize import Standardize
 
-__all__ = ["MADE", "MLP", "Layer", "Learned", "ResidualMLP", "Stack", "Standardize"]
+__all__ = [
+    "MADE",
+    "MLP",
+    "ActNormLayer",
+    "BatchNormLayer",
+    "GivenFirst",
+    "HouseholderLayer",
+    "LULinearLayer",
+    "Layer",
+    "Learned",
+    "OrthogonalLayer",
+    "PlanarLayer",
+    "RadialLayer",
+    "ResidualMLP",
+    "ScaleLayer",
+    "Stack",
+    "Standardize",
+    "SylvesterLayer",
+    "compose",
+]

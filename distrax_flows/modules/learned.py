@@ -6,7 +6,9 @@ import distrax
 import jax
 from jaxtyping import Array, Float
 
-__all__ = ["Layer", "Learned"]
+from distrax_flows._checks import check_positive_int
+
+__all__ = ["Layer", "Learned", "compose"]
 
 # A learned layer: called with its input inside a Haiku transform, it returns a bijector. The input
 # tells the shape, the dtype and, at initialisation, the data.
@@ -22,7 +24,13 @@ class Learned(distrax.Bijector):
     reach it. Use it inside a Haiku transform only.
 
     Args:
-        layer: from an input `[..., D]` to a bijector of vector events.
+        layer: from an input to a bijector of vector events, which acts on the last axis.
+        event_ndims: number of axes of an event; 1 for vectors. Where it is more, the same bijector
+            acts on all vectors of the event, and their log-dets are added up: 3 for images
+            `[H, W, C]` makes an `LULinearLayer` a 1x1 convolution.
+
+    Raises:
+        ValueError: `event_ndims` is not a positive integer.
 
     Example:
         >>> import distrax, haiku as hk, jax, jax.numpy as jnp
@@ -35,8 +43,8 @@ class Learned(distrax.Bijector):
         [1. 1.]
     """
 
-    def __init__(self, layer: Layer):
-        super().__init__(event_ndims_in=1)
+    def __init__(self, layer: Layer, event_ndims: int = 1):
+        super().__init__(event_ndims_in=check_positive_int("event_ndims", event_ndims))
         self._layer = layer
 
     def forward_and_log_det(
@@ -44,11 +52,38 @@ class Learned(distrax.Bijector):
     ) -> tuple[Float[Array, "... D"], Float[Array, "..."]]:
         """The layer's `forward_and_log_det`."""
         self._check_forward_input_shape(x)
-        return self._layer(x).forward_and_log_det(x)  # pyright: ignore[reportReturnType]
+        return self._bijector(x).forward_and_log_det(x)  # pyright: ignore[reportReturnType]
 
     def inverse_and_log_det(
         self, y: Float[Array, "... D"]
     ) -> tuple[Float[Array, "... D"], Float[Array, "..."]]:
         """The layer's `inverse_and_log_det`."""
         self._check_inverse_input_shape(y)
-        return self._layer(y).inverse_and_log_det(y)  # pyright: ignore[reportReturnType]
+        return self._bijector(y).inverse_and_log_det(y)  # pyright: ignore[reportReturnType]
+
+    def _bijector(self, x):
+        bijector = self._layer(x)
+        return distrax.Block(bijector, self.event_ndims_in - bijector.event_ndims_in)
+
+
+def compose(*layers: Layer) -> Layer:
+    """Layers one after the other, as one layer; the last one listed acts first on base samples.
+
+    The order is that of `distrax.Chain`: `compose(ActNormLayer(), LULinearLayer())` multiplies by
+    the matrix and then scales and shifts; seen from the data, normalisation comes first.
+
+    Raises:
+        ValueError: no layer is given.
+
+    Example:
+        >>> import haiku as hk, jax, jax.numpy as jnp
+        >>> from distrax_flows.bijectors import Reverse, Shift
+        >>> layer = compose(lambda x: Shift(jnp.arange(2.0)), lambda x: Reverse())
+        >>> forward = hk.transform(lambda x: Learned(layer).forward(x))
+        >>> params = forward.init(jax.random.key(0), jnp.zeros(2))
+        >>> print(forward.apply(params, None, jnp.array([10.0, 20.0])))
+        [20. 11.]
+    """
+    if not layers:
+        raise ValueError("`layers` must hold at least one layer; got none.")
+    return lambda x: distrax.Chain([Learned(layer) for layer in layers])

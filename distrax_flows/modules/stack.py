@@ -6,7 +6,7 @@ import jax
 from jaxtyping import Array, Float
 
 from distrax_flows._checks import check_positive_int
-from distrax_flows.bijectors.scan_chain import ScanChain
+from distrax_flows.bijectors.scan_chain import ScanChain, scan_layers
 from distrax_flows.modules.learned import Layer
 
 __all__ = ["Stack"]
@@ -15,16 +15,17 @@ __all__ = ["Stack"]
 class Stack(hk.Module):
     """Repeats a layer, each repetition with parameters of its own; traced and compiled once.
 
-    A layer itself: called with an input, it returns the `ScanChain` of all repetitions, so that
-    `Learned(Stack(layer, 8))` is a bijector. Parameters are stacked, `[num_layers, ...]`.
+    A layer itself: called with an input, it returns the chain of all repetitions, so that
+    `Learned(Stack(layer, 8))` is a bijector. Parameters are stacked, `[num_layers, ...]`, and so is
+    Haiku state, if the layer has any.
 
     They are initialised in the density direction, from data to base: the last repetition sees the
     input, and each one before it sees what its successor's inverse makes of that. A layer with a
     data-dependent initialisation is thus initialised exactly, at every depth.
 
     Args:
-        layer: from an input `[..., D]` to a bijector that keeps the input's shape. It must create
-            its Haiku modules itself, when called, and no random numbers after initialisation.
+        layer: from an input `[..., D]` to a bijector that keeps the input's shape. It draws no
+            random numbers after initialisation.
         num_layers: number of repetitions.
         name: name of the module.
 
@@ -48,27 +49,32 @@ class Stack(hk.Module):
         self._layer = layer
         self._num_layers = check_positive_int("num_layers", num_layers)
 
-    def __call__(self, x: Float[Array, "... D"]) -> ScanChain:
+    def __call__(self, x: Float[Array, "... D"]) -> distrax.Bijector:
         """The chain of all repetitions; `forward` applies the first one first."""
         layer = hk.without_apply_rng(
-            hk.transform(lambda method, x: getattr(self._layer(x), method)(x))
+            hk.transform_with_state(lambda method, x: getattr(self._layer(x), method)(x))
         )
 
         def init(key, x):
             def init_one(x, key):
-                params = layer.init(key, "inverse", x)
-                return layer.apply(params, "inverse", x), params
+                params, state = layer.init(key, "inverse", x)
+                x, _ = layer.apply(params, state, "inverse", x)
+                return x, (params, state)
 
             keys = jax.random.split(key, self._num_layers)
-            _, params = jax.lax.scan(init_one, x, keys, reverse=True)
-            return params
+            _, stacked = jax.lax.scan(init_one, x, keys, reverse=True)
+            return stacked
 
-        params = hk.lift(init, name="layers")(hk.next_rng_key() if hk.running_init() else None, x)
+        lifted, updater = hk.lift_with_state(init, name="layers")
+        params, state = lifted(hk.next_rng_key() if hk.running_init() else None, x)
+        if state:
+            return _StatefulChain(layer.apply, params, state, updater)
+        updater.ignore_update()
         return ScanChain(lambda params: _Applied(layer.apply, params), params)
 
 
 class _Applied(distrax.Bijector):
-    """A transformed layer with its parameters bound: pure, unlike the layer."""
+    """A transformed layer without state, its parameters bound: pure, unlike the layer."""
 
     def __init__(self, apply, params):
         super().__init__(event_ndims_in=1)
@@ -76,7 +82,31 @@ class _Applied(distrax.Bijector):
         self._params = params
 
     def forward_and_log_det(self, x):
-        return self._apply(self._params, "forward_and_log_det", x)
+        return self._apply(self._params, {}, "forward_and_log_det", x)[0]
 
     def inverse_and_log_det(self, y):
-        return self._apply(self._params, "inverse_and_log_det", y)
+        return self._apply(self._params, {}, "inverse_and_log_det", y)[0]
+
+
+class _StatefulChain(distrax.Bijector):
+    """A `ScanChain` whose layers may change their state; lives inside the Haiku transform."""
+
+    def __init__(self, apply, params, state, updater):
+        super().__init__(event_ndims_in=1)
+        self._apply = apply
+        self._layers = params, state
+        self._updater = updater
+
+    def forward_and_log_det(self, x):
+        return self._scan("forward_and_log_det", x, reverse=False)
+
+    def inverse_and_log_det(self, y):
+        return self._scan("inverse_and_log_det", y, reverse=True)
+
+    def _scan(self, method, x, *, reverse):
+        def apply(layer, x):
+            return self._apply(*layer, method, x)
+
+        out, state = scan_layers(apply, self._layers, x, reverse=reverse)
+        self._updater.update(state)
+        return out

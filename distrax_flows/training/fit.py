@@ -13,7 +13,7 @@ from jaxtyping import Array, Float
 
 from distrax_flows._checks import check_positive_int
 from distrax_flows.training._batches import DataFn, array_batches, function_batches
-from distrax_flows.transform import Flow, Params
+from distrax_flows.transform import Flow, Params, State, StatefulFlow
 
 __all__ = ["Fit", "History", "fit"]
 
@@ -43,7 +43,8 @@ class Fit(NamedTuple):
     """Result of `fit`.
 
     Attributes:
-        params: the fitted parameters; their moving average if one was asked for.
+        params: the fitted parameters; their moving average if one was asked for. For a
+            `StatefulFlow`, the pair `(params, state)`.
         history: what happened.
     """
 
@@ -52,7 +53,7 @@ class Fit(NamedTuple):
 
 
 def fit(
-    flow: Flow,
+    flow: Flow | StatefulFlow,
     data: Float[Array, "N D"] | DataFn,
     *,
     key: jax.Array,
@@ -75,7 +76,8 @@ def fit(
     densities stay in the units of the data.
 
     Args:
-        flow: the flow.
+        flow: the flow. One with state is trained in training mode; its parameters, here and in
+            the result, are pairs `(params, state)`, as its `evaluation` takes them.
         data: `[N, D]`, every row once per epoch, in an order drawn per epoch; or a function
             `key -> [batch_size, D]` that draws a fresh batch (`key -> (x, context)` for a
             conditional flow) and that JAX can trace.
@@ -130,10 +132,10 @@ def fit(
     if params is None:
         rows = [array.reshape(-1, array.shape[-1])[:num_rows] for array in batches.take(0, chunk)]
         params = flow.init(init_key, *rows)
-    state = _start(params, optimizer, ema_decay)
+    state = _start(flow, params, optimizer, ema_decay)
     losses, seconds = [], []
     if callback is not None:
-        callback(0, state.params)
+        callback(0, _result(flow, state, ema_decay))
     with _progress_bar(num_steps, progress) as bar:
         for start in range(0, num_steps, chunk):
             batch = batches.take(start, min(chunk, num_steps - start))
@@ -144,20 +146,32 @@ def fit(
             bar.update(len(losses[-1]))
             bar.set_postfix(loss=f"{losses[-1].mean():.4f}")
             if callback is not None:
-                callback(start + len(losses[-1]), _result(state, ema_decay))
+                callback(start + len(losses[-1]), _result(flow, state, ema_decay))
             clock = time.perf_counter()
-    return Fit(_result(state, ema_decay), _history(losses, np.array(seconds)))
+    return Fit(_result(flow, state, ema_decay), _history(losses, np.array(seconds)))
 
 
 class _State(NamedTuple):
     params: Params
+    flow: State  # of a StatefulFlow, else None
     optimizer: Any
     average: Any
 
 
-def _start(params, optimizer, ema_decay) -> _State:
+def _start(flow, params, optimizer, ema_decay) -> _State:
+    flow_state = None
+    if isinstance(flow, StatefulFlow):
+        params, flow_state = params
     average = None if ema_decay is None else optax.ema(ema_decay).init(params)
-    return _State(params, optimizer.init(params), average)
+    return _State(params, flow_state, optimizer.init(params), average)
+
+
+def _loss(params, flow_state, flow, batch):
+    if isinstance(flow, StatefulFlow):
+        log_prob, flow_state = flow.log_prob(params, flow_state, *batch, is_training=True)
+    else:
+        log_prob = flow.log_prob(params, *batch)
+    return -jnp.mean(log_prob), flow_state
 
 
 @functools.partial(jax.jit, static_argnames=("flow", "optimizer", "ema_decay"))
@@ -165,22 +179,23 @@ def _train(flow, optimizer, ema_decay, state, batches):
     """One step per batch; returns the state and the losses."""
 
     def step(state: _State, batch):
-        loss, grads = jax.value_and_grad(lambda params: -jnp.mean(flow.log_prob(params, *batch)))(
-            state.params
+        (loss, flow_state), grads = jax.value_and_grad(_loss, has_aux=True)(
+            state.params, state.flow, flow, batch
         )
         updates, optimizer_state = optimizer.update(grads, state.optimizer, state.params)
         params, average = optax.apply_updates(state.params, updates), state.average
         if ema_decay is not None:
             _, average = optax.ema(ema_decay).update(params, average)
-        return _State(params, optimizer_state, average), loss
+        return _State(params, flow_state, optimizer_state, average), loss
 
     return jax.lax.scan(step, state, batches)
 
 
-def _result(state: _State, ema_decay: float | None) -> Params:
-    if ema_decay is None or state.average.count == 0:
-        return state.params
-    return optax.tree.bias_correction(state.average.ema, ema_decay, state.average.count)
+def _result(flow, state: _State, ema_decay: float | None) -> Params:
+    params = state.params
+    if ema_decay is not None and state.average.count > 0:
+        params = optax.tree.bias_correction(state.average.ema, ema_decay, state.average.count)
+    return (params, state.flow) if isinstance(flow, StatefulFlow) else params
 
 
 # Cached, as the optimizer is static in `_train`: a new one would compile anew.

@@ -8,9 +8,10 @@ import tyro
 from tqdm import tqdm
 
 from experiments._common import device_name, format_table
+from experiments._results import Row
 from experiments.toy_densities.fits import as_fitted, finished_fit, make_model
 from experiments.toy_densities.pictures import draw_density, draw_overview
-from experiments.toy_densities.results import Results, Row
+from experiments.toy_densities.results import open_results
 from experiments.toy_densities.settings import Settings, check, quick
 from experiments.toy_densities.target import make_target
 
@@ -27,12 +28,12 @@ def main(settings: Settings) -> None:
         settings = quick(settings)
     print(f"JAX {jax.__version__} on {device_name()}")
     models = [make_model(name, settings) for name in settings.flows]
-    results = Results(settings.output, resume=settings.resume)
+    results = open_results(settings.output, resume=settings.resume)
     rows, drawn = [], []
     total = len(models) * len(settings.densities) * len(settings.seeds)
     with tqdm(total=total, unit="fit", disable=None) as bar:
         for name in settings.densities:
-            target = make_target(name, settings)
+            target = make_target(name, settings.batch_size, settings.grid_size)
             for seed in settings.seeds:
                 finished = []
                 for model in models:

@@ -7,15 +7,12 @@ import numpy as np
 import optax
 
 import distrax_flows as dxf
-from experiments._common import device_name
+from experiments._common import device_name, num_parameters, score
+from experiments._results import Results, Row
 from experiments.toy_densities.pictures import Fitted, draw_training
 from experiments.toy_densities.recipes import RECIPES, Recipe
-from experiments.toy_densities.results import Results, Row
 from experiments.toy_densities.settings import Settings
 from experiments.toy_densities.target import Target
-
-# The size of the batches of `plotting.density_grid` too, so that both compile as one.
-_SCORE_BATCH = 10_000
 
 
 class Model(NamedTuple):
@@ -101,15 +98,12 @@ def _identify(model: Model, target: Target, seed: int, settings: Settings) -> Ro
 def _score(model: Model, fit: dxf.Fit, target: Target, key: jax.Array, num: int) -> Row:
     """The columns that say how good a fit is, on `num` fresh draws, and what it cost."""
     x = target.density.sample(seed=key, sample_shape=(num,))
-    batches = [x[start : start + _SCORE_BATCH] for start in range(0, num, _SCORE_BATCH)]
-    log_p = np.concatenate([target.log_prob(batch) for batch in batches]).astype(np.float64)
-    log_q = np.concatenate([model.flow.log_prob(fit.params, batch) for batch in batches])
-    log_ratio = log_p - log_q
+    scored = score(target.log_prob, lambda batch: model.flow.log_prob(fit.params, batch), x)
     return {
-        "num_params": str(sum(leaf.size for leaf in jax.tree.leaves(fit.params))),
-        "kl": f"{log_ratio.mean():.6f}",
-        "kl_stderr": f"{log_ratio.std() / num**0.5:.6f}",
-        "nll": f"{-log_q.mean(dtype=np.float64):.6f}",
+        "num_params": str(num_parameters(fit.params)),
+        "kl": f"{scored.kl:.6f}",
+        "kl_stderr": f"{scored.kl_stderr:.6f}",
+        "nll": f"{scored.nll:.6f}",
         "entropy": f"{target.density.entropy():.6f}",
         "train_seconds": f"{fit.history.train_seconds:.2f}",
         "compile_seconds": f"{fit.history.compile_seconds:.2f}",

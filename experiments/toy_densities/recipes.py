@@ -70,4 +70,10 @@ RECIPES = {
         "standardised; spline of 12 bins on [-5, 5] with linear tails, then affine, per coupling",
         ema_decay=0.999,
     ),
+    "glow": Recipe(
+        "Glow", affine(dxf.flows.glow), "standardised; silu(2x) networks", ema_decay=0.999
+    ),
+    "hint": Recipe(
+        "HINT", affine(dxf.flows.hint), "standardised; silu(2x) networks", ema_decay=0.999
+    ),
 }

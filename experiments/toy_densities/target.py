@@ -7,7 +7,6 @@ import jax
 import numpy as np
 
 from distrax_flows import densities, plotting
-from experiments.toy_densities.settings import Settings
 
 _NUM_SHOWN = 100_000
 
@@ -40,7 +39,7 @@ class Target(NamedTuple):
         return plotting.density_grid(log_prob, self.bounds, self.num)
 
 
-def make_target(name: str, settings: Settings) -> Target:
+def make_target(name: str, batch_size: int, grid_size: int) -> Target:
     """The density of that name, in a window around its draws."""
     density = densities.get(name)
     log_prob = jax.jit(density.log_prob)
@@ -50,9 +49,9 @@ def make_target(name: str, settings: Settings) -> Target:
         name=name,
         density=density,
         log_prob=log_prob,
-        draw=lambda key: density.sample(seed=key, sample_shape=(settings.batch_size,)),
+        draw=lambda key: density.sample(seed=key, sample_shape=(batch_size,)),
         x=x,
         bounds=bounds,
-        num=settings.grid_size,
-        vmax=float(plotting.density_grid(log_prob, bounds, settings.grid_size).max()),
+        num=grid_size,
+        vmax=float(plotting.density_grid(log_prob, bounds, grid_size).max()),
     )

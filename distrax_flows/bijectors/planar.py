@@ -1,0 +1,178 @@
+"""Planar flow, and the scalar maths that it shares with the Sylvester flow."""
+
+import distrax
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Float
+
+from distrax_flows._checks import check_float_array
+from distrax_flows._numerics import align, find_root, safe_norm
+from distrax_flows._types import Activation
+from distrax_flows.bijectors.orthogonal import check_event_size
+
+__all__ = ["Planar", "check_activation", "make_feasible", "solve_unit", "value_and_slope"]
+
+# The least slope of a -> a + m h(a), the map that decides whether a planar flow is invertible.
+MIN_SLOPE = 0.05
+
+
+class Planar(distrax.Bijector):
+    """Moves events along one direction, by how far they are along another.
+
+    With h the activation, `u^` the vector u made feasible, and `m = w.u^`:
+
+        y = x + u^ h(w.x + b),    log|det| = log(1 + m h'(w.x + b))
+
+    Feasible means m > -1. The part of u along w is multiplied by `m(a) / a`, where a = w.u and
+
+        m(a) = a   if a >= 0,    kappa a / (kappa - a)   if a < 0,    kappa = 0.95,
+
+    which is increasing, with slope 1 at 0, and above -kappa: the slope of w.y in w.x, 1 + m h', is
+    nowhere below 0.05. The paper's m(a) = softplus(a) - 1 isn't 0 at 0, so that its `u^` grows
+    without bound as |w| vanishes, and differs from every u. Here `u^` tends to u as |w| vanishes,
+    is u itself where w.u >= 0, and is 0 where u is, which gives the identity. Any w will do, 0 too.
+
+    `forward` is in closed form. `inverse` finds one scalar root per event, a = w.x + b, from
+    `a + m h(a) = w.y + b`; then `x = y - u^ h(a)`. Both are differentiable, the root implicitly.
+
+    Args:
+        w: `[..., D]`, the direction along which events are told apart.
+        u: `[..., D]`, the direction along which they move.
+        b: `[...]`, offset.
+        activation: h, elementwise, with slopes between 0 and 1 everywhere, such as tanh, arctan,
+            softplus or leaky ReLU.
+
+    Raises:
+        TypeError: a parameter is not a floating array, or `activation` is not a function.
+        ValueError: `w` and `u` have no axes or last axes of unequal sizes; or, when called, the
+            event is of another size.
+
+    Reference:
+        Rezende & Mohamed, "Variational Inference with Normalizing Flows", 2015, eqs. 10-12, and
+        appendix A.1 with another m. The inverse is not in the paper.
+
+    Example:
+        >>> import jax.numpy as jnp
+        >>> planar = Planar(w=jnp.array([1.0, 0.0]), u=jnp.array([0.0, 2.0]), b=jnp.array(0.5))
+        >>> y, log_det = planar.forward_and_log_det(jnp.array([1.0, 1.0]))
+        >>> print(y.round(2), planar.inverse(y).round(2), log_det)
+        [1.   2.81] [1. 1.] 0.0
+    """
+
+    def __init__(
+        self,
+        w: Float[Array, "... D"],
+        u: Float[Array, "... D"],
+        b: Float[Array, "..."],
+        activation: Activation = jnp.tanh,
+    ):
+        super().__init__(event_ndims_in=1)
+        self._w = check_float_array("w", w, min_ndim=1)
+        self._u = check_float_array("u", u, min_ndim=1)
+        self._b = check_float_array("b", b)
+        if self._w.shape[-1] != self._u.shape[-1]:
+            raise ValueError(
+                "`w` and `u` must have last axes of the same size, that of the event; got "
+                f"w.shape={self._w.shape}, u.shape={self._u.shape}."
+            )
+        self._activation = check_activation(activation)
+
+    @property
+    def w(self) -> Float[Array, "... D"]:
+        """The direction along which events are told apart."""
+        return self._w
+
+    @property
+    def u(self) -> Float[Array, "... D"]:
+        """The direction along which events move, as given: feasible or not."""
+        return self._u
+
+    @property
+    def b(self) -> Float[Array, "..."]:
+        """The offset."""
+        return self._b
+
+    def forward_and_log_det(
+        self, x: Float[Array, "... D"]
+    ) -> tuple[Float[Array, "... D"], Float[Array, "..."]]:
+        """Computes `y = x + u^ h(w.x + b)`."""
+        self._check_forward_input_shape(x)
+        x, w, u, b, m = self._aligned(x)
+        h, slope = value_and_slope(self._activation, jnp.sum(w * x, axis=-1, keepdims=True) + b)
+        return x + u * h, jnp.log1p(slope * m)[..., 0]
+
+    def inverse_and_log_det(
+        self, y: Float[Array, "... D"]
+    ) -> tuple[Float[Array, "... D"], Float[Array, "..."]]:
+        """Finds `w.x + b`, and from it x; the log-det is that of `forward`, negated."""
+        self._check_inverse_input_shape(y)
+        y, w, u, b, m = self._aligned(y)
+        a = solve_unit(m, jnp.sum(w * y, axis=-1, keepdims=True) + b, self._activation)
+        h, slope = value_and_slope(self._activation, a)
+        return y - u * h, -jnp.log1p(slope * m)[..., 0]
+
+    def _aligned(self, x):
+        """The event, w, `u^`, b and m, all of the event's rank."""
+        check_event_size(x, self._w.shape[-1])
+        x, w, u, b = align(x, self._w, self._u, self._b[..., None])
+        # m is not recomputed as w . u^, which rounding may take below -1 where |w| |u| is large.
+        m, log_share = make_feasible(jnp.sum(w * u, axis=-1, keepdims=True))
+        along = _unit_vector(w)
+        # What u loses along w is 1 - share: without cancellation, as gradients divide it by |w|.
+        lost = -jnp.expm1(log_share) * jnp.sum(along * u, axis=-1, keepdims=True)
+        return x, w, u - lost * along, b, m
+
+
+def make_feasible(a: Float[Array, "..."]) -> tuple[Float[Array, "..."], Float[Array, "..."]]:
+    """`m(a)` and `log(m(a) / a)`, with m as in `Planar`."""
+    # By way of the logarithm, as gradients of fractions square the denominator: 1e15 and beyond
+    # would leave float32.
+    kappa = 1 - MIN_SLOPE
+    log_share = -jnp.log1p(jnp.maximum(-a, 0) / kappa)
+    return jnp.maximum(a, 0) + kappa * jnp.expm1(log_share), log_share
+
+
+def value_and_slope(activation: Activation, a: jax.Array) -> tuple[jax.Array, jax.Array]:
+    """The activation and its derivative, elementwise."""
+    return jax.jvp(activation, (a,), (jnp.ones_like(a),))
+
+
+def solve_unit(
+    m: Float[Array, "..."], total: Float[Array, "..."], activation: Activation
+) -> Float[Array, "..."]:
+    """The root a of `a + m h(a) = total`, for an activation h with slopes in [0, 1] and m > -1.
+
+    The unknown is the activation's argument, which may be much smaller than an event or an offset.
+    """
+    m, total = jnp.broadcast_arrays(*align(m, total))
+
+    def excess(a):
+        return a + m * activation(a) - total
+
+    # The slope is at least min(1, 1 + m), so a point's value bounds its distance to the root;
+    # taken double against rounding. Where m is large, 0 gives a far tighter bound than `total`.
+    low, high = jnp.full_like(total, -jnp.inf), jnp.full_like(total, jnp.inf)
+    for point in (total, jnp.zeros_like(total)):
+        reach = 2 * excess(point) / jnp.minimum(1, 1 + m)
+        low = jnp.maximum(low, point - jnp.maximum(reach, 0))
+        high = jnp.minimum(high, point - jnp.minimum(reach, 0))
+    return find_root(excess, low, high)
+
+
+def check_activation(activation: Activation) -> Activation:
+    """Returns `activation`, or raises unless it is a function."""
+    if not callable(activation):
+        raise TypeError(
+            "`activation` must be an elementwise function with slopes in [0, 1], such as "
+            f"`jnp.tanh`; got {activation=}."
+        )
+    return activation
+
+
+def _unit_vector(w: Float[Array, "... D"]) -> Float[Array, "... D"]:
+    """`w / |w|`, or 0 where w is 0."""
+    # The largest entry is divided out first: 1 / |w|^2, as in a gradient, may not be a float.
+    largest = jax.lax.stop_gradient(jnp.max(jnp.abs(w), axis=-1, keepdims=True))
+    scaled = w / jnp.where(largest > jnp.finfo(w.dtype).tiny, largest, 1)
+    norm = safe_norm(scaled)[..., None]
+    return scaled / jnp.where(norm > 0.5, norm, 1)

@@ -1,0 +1,238 @@
+"""Planar, radial and Sylvester layers: free parameters, which a context may move."""
+
+import math
+from collections.abc import Mapping, Sequence
+
+import haiku as hk
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, Float
+
+from distrax_flows._checks import check_float_array, check_positive_int, check_sizes
+from distrax_flows._numerics import align
+from distrax_flows._types import Activation, Shape
+from distrax_flows.bijectors.planar import Planar
+from distrax_flows.bijectors.radial import Radial
+from distrax_flows.bijectors.sylvester import Sylvester
+from distrax_flows.modules.learned import Layer
+from distrax_flows.modules.mlp import MLP
+
+__all__ = ["PlanarLayer", "RadialLayer", "SylvesterLayer"]
+
+
+class PlanarLayer(hk.Module):
+    """Learned `Planar`: u = 0 at the start, the identity; w and b normal, so u can learn.
+
+    With a context, an `MLP` of it is added to w, u and b: an amortised flow. Its last layer starts
+    at zero.
+
+    Args:
+        activation: of the bijector, with slopes in [0, 1]; see `Planar`.
+        context: `[..., C]` or None.
+        hidden_sizes: units of each hidden layer of the network of the context.
+        network_activation: of that network.
+        name: name of the module.
+
+    Call:
+        x: `[..., D]`. Returns a `Planar`.
+
+    Raises:
+        TypeError: `context` is not a floating array.
+        ValueError: `hidden_sizes` is empty or holds other than positive integers.
+
+    Reference:
+        Rezende & Mohamed, "Variational Inference with Normalizing Flows", 2015, section 4.
+
+    Example:
+        >>> import haiku as hk, jax, jax.numpy as jnp
+        >>> from distrax_flows.modules import Learned, Stack
+        >>> forward = hk.transform(lambda x: Learned(Stack(PlanarLayer(), 8)).forward(x))
+        >>> params = forward.init(jax.random.key(0), jnp.zeros(2))
+        >>> print(forward.apply(params, None, jnp.array([1.0, 2.0])))
+        [1. 2.]
+    """
+
+    def __init__(
+        self,
+        activation: Activation = jnp.tanh,
+        *,
+        context: Float[Array, "... C"] | None = None,
+        hidden_sizes: Sequence[int] = (64, 64),
+        network_activation: Activation = jax.nn.relu,
+        name: str | None = None,
+    ):
+        super().__init__(name=name)
+        self._activation = activation
+        self._parameters = _Parameters(context, hidden_sizes, network_activation)
+
+    def __call__(self, x: Float[Array, "... D"]) -> Planar:
+        """The bijector of this layer's parameters."""
+        size = x.shape[-1]
+        # With w of length one, w.x varies by about one deviation of x.
+        inits = {"w": _normal((size,), size**-0.5), "u": _zeros((size,)), "b": _normal(())}
+        return Planar(**self._parameters(x, inits), activation=self._activation)
+
+
+class RadialLayer(hk.Module):
+    """Learned `Radial`: the centre standard normal at the start, raw_beta = 0, the identity.
+
+    With a context, an `MLP` of it is added to the parameters: an amortised flow. Its last layer
+    starts at zero.
+
+    Args:
+        context: `[..., C]` or None.
+        hidden_sizes: units of each hidden layer of the network of the context.
+        network_activation: of that network.
+        name: name of the module.
+
+    Call:
+        x: `[..., D]`. Returns a `Radial`.
+
+    Raises:
+        TypeError: `context` is not a floating array.
+        ValueError: `hidden_sizes` is empty or holds other than positive integers.
+
+    Reference:
+        Rezende & Mohamed, "Variational Inference with Normalizing Flows", 2015, section 4.
+
+    Example:
+        >>> import haiku as hk, jax, jax.numpy as jnp
+        >>> from distrax_flows.modules import Learned, Stack
+        >>> forward = hk.transform(lambda x: Learned(Stack(RadialLayer(), 8)).forward(x))
+        >>> params = forward.init(jax.random.key(0), jnp.zeros(2))
+        >>> print(forward.apply(params, None, jnp.array([1.0, 2.0])))
+        [1. 2.]
+    """
+
+    def __init__(
+        self,
+        *,
+        context: Float[Array, "... C"] | None = None,
+        hidden_sizes: Sequence[int] = (64, 64),
+        network_activation: Activation = jax.nn.relu,
+        name: str | None = None,
+    ):
+        super().__init__(name=name)
+        self._parameters = _Parameters(context, hidden_sizes, network_activation)
+
+    def __call__(self, x: Float[Array, "... D"]) -> Radial:
+        """The bijector of this layer's parameters."""
+        inits = {
+            "center": _normal(x.shape[-1:]),
+            "raw_alpha": _zeros(()),
+            "raw_beta": _zeros(()),
+        }
+        return Radial(**self._parameters(x, inits))
+
+
+class SylvesterLayer(hk.Module):
+    """Learned `Sylvester`: R1 = 0 at the start, the identity; R2 and b normal, so R1 can learn.
+
+    With a context, an `MLP` of it is added to R1, R2 and b: an amortised flow. Its last layer
+    starts at zero. The orthogonal map is the affair of `orthogonal`.
+
+    Args:
+        num_units: M, at most the event's size.
+        orthogonal: a layer that gives the orthogonal map, such as `HouseholderLayer(M)`; None for
+            the identity.
+        activation: of the bijector, with slopes in [0, 1]; see `Planar`.
+        context: `[..., C]` or None.
+        hidden_sizes: units of each hidden layer of the network of the context.
+        network_activation: of that network.
+        name: name of the module.
+
+    Call:
+        x: `[..., D]`. Returns a `Sylvester`.
+
+    Raises:
+        TypeError: `context` is not a floating array.
+        ValueError: `num_units` is not a positive integer, or `hidden_sizes` is empty or holds other
+            than positive integers.
+
+    Reference:
+        van den Berg et al., "Sylvester Normalizing Flows for Variational Inference", 2018,
+        sections 3 and 4.
+
+    Example:
+        >>> import haiku as hk, jax, jax.numpy as jnp
+        >>> from distrax_flows.modules import HouseholderLayer, Learned, Stack
+        >>> def flow(x):
+        ...     return Learned(Stack(SylvesterLayer(2, HouseholderLayer(2)), 8)).forward(x)
+        >>> forward = hk.transform(flow)
+        >>> params = forward.init(jax.random.key(0), jnp.zeros(3))
+        >>> forward.apply(params, None, jnp.zeros((10, 3))).shape
+        (10, 3)
+    """
+
+    def __init__(
+        self,
+        num_units: int,
+        orthogonal: Layer | None = None,
+        activation: Activation = jnp.tanh,
+        *,
+        context: Float[Array, "... C"] | None = None,
+        hidden_sizes: Sequence[int] = (64, 64),
+        network_activation: Activation = jax.nn.relu,
+        name: str | None = None,
+    ):
+        super().__init__(name=name)
+        self._num_units = check_positive_int("num_units", num_units)
+        self._orthogonal = orthogonal
+        self._activation = activation
+        self._parameters = _Parameters(context, hidden_sizes, network_activation)
+
+    def __call__(self, x: Float[Array, "... D"]) -> Sylvester:
+        """The bijector of this layer's parameters."""
+        size = self._num_units
+        num_entries = size * (size + 1) // 2
+        inits = {
+            "r1": _zeros((num_entries,)),
+            "r2": _normal((num_entries,), size**-0.5),
+            "b": _normal((size,)),
+        }
+        params = self._parameters(x, inits)
+        # Which entry goes where in the upper triangle; below it, any will do.
+        places = np.zeros((size, size), np.int32)
+        places[np.triu_indices(size)] = np.arange(num_entries)
+        r1, r2 = (jnp.take(params[name], places, axis=-1) for name in ("r1", "r2"))
+        orthogonal = None if self._orthogonal is None else self._orthogonal(x)
+        return Sylvester(r1, r2, params["b"], orthogonal, self._activation)
+
+
+class _Parameters:
+    """Free parameters, plus a network of the context if there is one."""
+
+    def __init__(self, context, hidden_sizes, activation):
+        self._context = None
+        if context is not None:
+            self._context = check_float_array("context", context, min_ndim=1)
+        self._hidden_sizes = check_sizes("hidden_sizes", hidden_sizes)
+        self._activation = activation
+
+    def __call__(
+        self, x: jax.Array, inits: Mapping[str, tuple[Shape, hk.initializers.Initializer]]
+    ) -> dict[str, jax.Array]:
+        """Parameters by name, of the shapes given after the batch axes of the context."""
+        params = {
+            name: hk.get_parameter(name, shape, x.dtype, init)
+            for name, (shape, init) in inits.items()
+        }
+        if self._context is None:
+            return params
+        sizes = [math.prod(shape) for shape, _ in inits.values()]
+        network = MLP((sum(sizes),), self._hidden_sizes, self._activation)
+        moves = jnp.split(network(self._context), np.cumsum(sizes)[:-1], axis=-1)
+        moved = {}
+        for (name, param), move in zip(params.items(), moves, strict=True):
+            param, move = align(param, move.reshape(move.shape[:-1] + param.shape))
+            moved[name] = param + move
+        return moved
+
+
+def _zeros(shape: Shape):
+    return shape, jnp.zeros
+
+
+def _normal(shape: Shape, deviation: float = 1.0):
+    return shape, hk.initializers.RandomNormal(deviation)

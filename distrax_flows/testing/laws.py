@@ -1,0 +1,359 @@
+"""The laws that every bijector keeps: each law measures, and leaves the verdict to `check`.
+
+A law is a generator of checks. One that does not apply to a subject yields none.
+"""
+
+import functools
+import math
+from collections.abc import Callable, Iterator
+from typing import Any, TypeAlias
+
+import distrax
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from distrax_flows.testing.checks import Check, close, finite, none, same, show
+from distrax_flows.testing.subject import DOUBLE, SINGLE, Subject, run
+
+__all__ = ["LAWS", "Law"]
+
+Law: TypeAlias = Callable[[Subject], Iterator[Check]]
+
+LAWS: dict[str, Law] = {}
+
+_OUTPUTS = ("output", "log-det")
+
+
+def _law(law: Law) -> Law:
+    LAWS[law.__name__] = law
+    return law
+
+
+@_law
+def round_trip(subject: Subject) -> Iterator[Check]:
+    """Each direction undoes the other, and their log-dets cancel, in float32."""
+    yield from _round_trip(subject, SINGLE)
+
+
+@_law
+def round_trip_in_double_precision(subject: Subject) -> Iterator[Check]:
+    """Each direction undoes the other, and their log-dets cancel, in float64."""
+    yield from _round_trip(subject, DOUBLE)
+
+
+def _round_trip(subject: Subject, dtype: np.dtype) -> Iterator[Check]:
+    if not subject.has_inverse:
+        return
+    bound = subject.bound(dtype)
+    wrong_inverse = (
+        "`inverse` does not solve y = forward(x); or, if the error is small, it stops too early "
+        "or the bijector is too steep for the precision; or the domain or the image is not the "
+        "whole space, which `events` declares"
+    )
+    wrong_sign = "the log-det of `inverse` at y is minus that of `forward` at the x that gives y"
+    for there, back in [("forward", "inverse"), ("inverse", "forward")]:
+        x = subject.inputs(there, dtype)
+        y, log_det = subject(there, x)
+        x_again, log_det_back = subject(back, y)
+        expected = np.broadcast_to(-log_det, x.shape[:1])
+        yield close(f"{back} after {there}", x_again, x, bound, x, wrong_inverse)
+        name = f"log-det of {back} after {there}"
+        yield close(name, log_det_back, expected, 10 * bound, x, wrong_sign)
+
+
+@_law
+def log_det_of_the_jacobian(subject: Subject) -> Iterator[Check]:
+    """The log-det is log|det| of the Jacobian, in both directions."""
+    remedy = "a sign, a factor, or the sum over the event is wrong"
+    for direction in subject.directions:
+        x = subject.inputs(direction, DOUBLE)
+        _, log_det = subject(direction, x)
+        expected = np.linalg.slogdet(subject.jacobians(direction, x))[1]
+        bound = 10 * subject.bound(DOUBLE)
+        yield close(f"log-det of {direction}", log_det, expected, bound, x, remedy)
+
+
+@_law
+def batches(subject: Subject) -> Iterator[Check]:
+    """Batches of any rank keep their shape, and their events do not meet."""
+    remedy = "the events of a batch meet: index and reduce the trailing axes only, as x[..., i]"
+    params = subject.cast(SINGLE)
+    for direction in subject.directions:
+        compiled = subject.compiled[direction]
+        x = subject.inputs(direction, num=6)
+        wide = subject(direction, x.reshape(2, 3, *x.shape[1:]))
+        single = jax.eval_shape(compiled, params, x[0])
+        mapped = run(jax.vmap(compiled, (None, 0)), params, x)
+        for name, got, one, expected in zip(_OUTPUTS, wide, single, mapped, strict=True):
+            name = f"{name} of {direction}"
+            yield same(f"shape of the {name}, for one event", one.shape, expected.shape[1:])
+            expected = expected.reshape(2, 3, *expected.shape[1:])
+            name = f"{name}, for a batch (2, 3), against `jax.vmap`"
+            yield close(name, got, expected, subject.tolerance, x, remedy)
+
+
+@_law
+def per_sample_parameters(subject: Subject) -> Iterator[Check]:
+    """Parameters may have batch axes, which broadcast against those of the event."""
+    if not subject.per_sample_params:
+        return
+    remedy = "index and reduce the trailing axes of parameters only, as params[..., i]"
+    params = subject.cast(SINGLE, scale=[1.0, 0.5, -0.5])
+    for direction in subject.directions:
+        compiled = subject.compiled[direction]
+        x = subject.inputs(direction, num=3, params=params)
+        outputs = subject(direction, x, params)
+        mapped = run(jax.vmap(compiled), params, x)
+        for name, got, expected in zip(_OUTPUTS, outputs, mapped, strict=True):
+            name = f"{name} of {direction}, for three parameters"
+            against = f"{name}, against `jax.vmap`"
+            yield close(against, got, expected, subject.tolerance, x, remedy)
+        for events, batch in [(x[0], (3,)), (np.stack([x, x]), (2, 3))]:
+            outputs = jax.eval_shape(compiled, params, events)
+            for name, got, one in zip(_OUTPUTS, outputs, mapped, strict=True):
+                shape = f"shape of the {name} of {direction}, for three parameters and {batch}"
+                yield same(shape, got.shape, batch + one.shape[1:])
+
+
+@_law
+def jit_traces_once(subject: Subject) -> Iterator[Check]:
+    """A bijector may be an argument of `jax.jit`; equal shapes share one trace."""
+    traces = []
+
+    @jax.jit
+    def forward(bijector, x):
+        traces.append(None)
+        return bijector.forward_and_log_det(x)
+
+    not_in_tree = "state is missing from the pytree: keep arrays as attributes of the instance"
+    x = subject.inputs("forward")
+    for scale in (1.0, 0.5 if subject.has_params else 1.0):
+        outputs = run(forward, subject.make(scale), x)
+        expected = subject("forward", x, subject.cast(SINGLE, scale))
+        for name, got, wanted in zip(_OUTPUTS, outputs, expected, strict=True):
+            name = f"{name} of forward, the bijector being an argument"
+            yield close(name, got, wanted, subject.tolerance, x, not_in_tree)
+    yield same(
+        "traces for two bijectors of equal shapes",
+        len(traces),
+        1,
+        "numbers of Python and callables are static: keep parameters as arrays, and make no lambda "
+        "or closure anew for each instance",
+    )
+
+
+@_law
+def finite_gradients(subject: Subject) -> Iterator[Check]:
+    """Values and gradients are finite at 0, at `points` and in the tails, whatever the params."""
+    for direction in subject.directions:
+        compiled = jax.jit(jax.vmap(subject.gradients(direction), (None, 0)))
+        for scale in (0.0, 1.0, 30.0) if subject.has_params else (1.0,):
+            params = subject.cast(SINGLE, scale)
+            x = subject.edges(direction, params)
+            value, (by_params, by_event) = run(compiled, params, x)
+            of = f"of {direction}, with parameters times {scale:g}"
+            yield finite(f"value {of}", value, x)
+            yield finite(f"gradient in the parameters {of}", by_params, x)
+            yield finite(f"gradient in the event {of}", by_event, x)
+
+
+@_law
+def every_parameter_matters(subject: Subject) -> Iterator[Check]:
+    """Every parameter changes some output, but those of `unused_params`, which change none."""
+    if not subject.has_params:
+        return
+    x, params = subject.inputs("forward", DOUBLE), subject.cast(DOUBLE)
+    generator = np.random.default_rng(subject.seed)
+    weights = [generator.normal(size=output.shape) for output in subject("forward", x)]
+
+    def mixture(params, x):
+        outputs = subject.apply("forward", params, x)
+        return sum(jnp.sum(w * output) for w, output in zip(weights, outputs, strict=True))
+
+    # An output that depends on a parameter moves this mixture, almost surely.
+    gradient = jax.tree.leaves(run(jax.jit(jax.grad(mixture)), params, x))
+    matters = np.concatenate([np.zeros(0, bool), *(leaf.ravel() != 0 for leaf in gradient)])
+    unused = np.isin(np.arange(matters.size), subject.unused_params)
+    yield none(
+        "parameters without effect",
+        _names(params, ~matters & ~unused),
+        "a parameter is lost on the way, or the layout has one too many; name those that have no "
+        "effect by design in `unused_params`",
+    )
+    yield none(
+        "parameters of `unused_params` with an effect",
+        _names(params, matters & unused),
+        "`unused_params` counts through the raveled leaves of `params`",
+    )
+
+
+@_law
+def dtype_in_is_dtype_out(subject: Subject) -> Iterator[Check]:
+    """float32 stays float32, in JAX's double precision mode too; float64 stays float64."""
+    remedy = (
+        "an array of another dtype meets the input: make constants with x.dtype, or leave them "
+        "numbers of Python"
+    )
+    for dtype in (SINGLE, DOUBLE):
+        params = subject.cast(dtype)
+        for direction in subject.directions:
+            x = subject.inputs(direction, dtype)
+            with jax.enable_x64(True):
+                outputs = jax.eval_shape(subject.compiled[direction], params, x)
+            for name, output in zip(_OUTPUTS, outputs, strict=True):
+                name = f"dtype of the {name} of {direction}, for {dtype}"
+                yield same(name, output.dtype, dtype, remedy)
+
+
+@_law
+def constant_flags(subject: Subject) -> Iterator[Check]:
+    """Where `is_constant_jacobian` or `is_constant_log_det` is set, it is true."""
+    if not subject.instance.is_constant_log_det:
+        return
+    remedy = "leave the flag False: distrax builds mean, mode and entropy on it, unchecked"
+    bound = 10 * subject.bound(DOUBLE)
+    for direction in subject.directions:
+        x = subject.inputs(direction, DOUBLE)
+        matrices = subject.jacobians(direction, x)
+        measured = {"log|det|": np.linalg.slogdet(matrices)[1]}
+        if subject.instance.is_constant_jacobian:
+            measured["Jacobian"] = matrices
+        for name, values in measured.items():
+            first = np.broadcast_to(values[:1], values.shape)
+            name = f"{name} of {direction}, flagged constant, against that of event 0"
+            yield close(name, values, first, bound, x, remedy)
+
+
+@_law
+def densities_integrate_to_one(subject: Subject) -> Iterator[Check]:
+    """A normal density seen through the bijector integrates to one, in one and two dimensions."""
+    size = math.prod(subject.event_shape)
+    if size > 2 or not subject.is_onto or not subject.has_inverse:
+        return
+
+    def density(params, y):
+        zeros = jnp.zeros(subject.event_shape, y.dtype)
+        base = distrax.Independent(distrax.Normal(zeros, jnp.ones_like(zeros)), zeros.ndim)
+        return distrax.Transformed(base, subject.build(params)).prob(y)
+
+    # A box that holds all but a negligible share of the mass.
+    noise = np.random.default_rng(subject.seed).normal(size=(4000, *subject.event_shape))
+    draws = subject("forward", noise)[0].reshape(-1, size)
+    low, high = draws.min(axis=0), draws.max(axis=0)
+    low, high = low - 0.6 * (high - low), high + 0.6 * (high - low)
+    num = 20_001 if size == 1 else 301
+    axes = [np.linspace(a, b, num) for a, b in zip(low, high, strict=True)]
+    grid = np.stack(np.meshgrid(*axes, indexing="ij"), axis=-1)
+    values = run(
+        jax.jit(density), subject.cast(DOUBLE), grid.reshape(-1, *subject.shape("inverse"))
+    )
+    mass = float(np.sum(values) * np.prod((high - low) / (num - 1)))
+    yield Check(
+        "mass, less one",
+        math.inf if math.isnan(mass) else abs(mass - 1.0),
+        2e-3,
+        f"the box from {show(low)} to {show(high)} holds {mass:.6g}",
+        "the log-det of `inverse` is wrong; or the image is not the whole space, which `events` "
+        "declares",
+    )
+
+
+@_law
+def composition(subject: Subject) -> Iterator[Check]:
+    """Its other methods, and distrax and TFP around it, agree with it."""
+    remedy = "a method is overridden by other maths, or event_ndims_in or event_ndims_out is wrong"
+    x = subject.inputs("forward", num=4)
+    composed = jax.jit(functools.partial(_composed, subject))
+    for whole, (outputs, expected) in run(composed, subject.cast(SINGLE), x).items():
+        for name, got, wanted in zip(_OUTPUTS, outputs, expected, strict=True):
+            yield close(f"{name} of {whole}", got, wanted, 10 * subject.tolerance, x, remedy)
+
+
+def _composed(subject: Subject, params: Any, x: jax.Array) -> dict[str, Any]:
+    """What compositions give for events `[N, ...]`, and what they should."""
+    bijector: Any = subject.build(params)
+    y, log_det = bijector.forward_and_log_det(x)
+    log_det = jnp.broadcast_to(log_det, x.shape[:1])
+    double = distrax.Block(distrax.ScalarAffine(shift=1.0, scale=2.0), y.ndim - 1)
+    tfp_bijector: Any = distrax.to_tfp(bijector)
+    # All of the mass is at one event, so that any domain will do.
+    base = distrax.Deterministic(x[0], atol=1e-2, rtol=1e-2)
+    density = distrax.Transformed(distrax.Independent(base, x.ndim - 1), bijector)
+    sample = jnp.broadcast_to(y[:1], y.shape)
+    log_prob = jnp.broadcast_to(-log_det[:1], log_det.shape)
+    pairs = {
+        "its forward": (
+            (bijector.forward(x), bijector.forward_log_det_jacobian(x)),
+            (y, log_det),
+        ),
+        "distrax.Chain": (
+            distrax.Chain([double, bijector]).forward_and_log_det(x),
+            (2 * y + 1, log_det + math.prod(y.shape[1:]) * math.log(2)),
+        ),
+        "distrax.Inverse": (distrax.Inverse(bijector).inverse_and_log_det(x), (y, log_det)),
+        "distrax.Block": (
+            distrax.Block(bijector, 1).forward_and_log_det(jnp.stack([x, x], axis=1)),
+            (jnp.stack([y, y], axis=1), 2 * log_det),
+        ),
+        "distrax.to_tfp": (
+            (
+                tfp_bijector.forward(x),
+                tfp_bijector.forward_log_det_jacobian(x, event_ndims=x.ndim - 1),
+            ),
+            (y, log_det),
+        ),
+        "distrax.Transformed": (
+            density.sample_and_log_prob(seed=0, sample_shape=x.shape[:1]),
+            (sample, log_prob),
+        ),
+    }
+    if subject.has_inverse:
+        x_again, log_det_back = bijector.inverse_and_log_det(y)
+        pairs["its inverse"] = (
+            (bijector.inverse(y), bijector.inverse_log_det_jacobian(y)),
+            (x_again, jnp.broadcast_to(log_det_back, log_det.shape)),
+        )
+        pairs["distrax.Transformed, by log_prob"] = (
+            (sample, density.log_prob(sample)),
+            (sample, log_prob),
+        )
+    return pairs
+
+
+@_law
+def missing_inverse(subject: Subject) -> Iterator[Check]:
+    """An inverse declared missing raises NotImplementedError."""
+    if subject.has_inverse:
+        return
+    y, _ = subject("forward", subject.inputs("forward"))
+    try:
+        jax.eval_shape(functools.partial(subject.apply, "inverse"), subject.cast(SINGLE), y)
+        found = "nothing"
+    except NotImplementedError:
+        found = "NotImplementedError"
+    remedy = "an inverse that exists is tested: leave `has_inverse` True"
+    yield same("what inverse raises", found, "NotImplementedError", remedy)
+
+
+@_law
+def explicit_broadcasting(subject: Subject) -> Iterator[Check]:
+    """Values and gradients trace under `jax.numpy_rank_promotion("raise")`."""
+    scales = [1.0, [1.0, 1.0, 1.0]] if subject.per_sample_params else [1.0]
+    for direction in subject.directions:
+        for batch in ((), (3,), (2, 3)):
+            x = np.zeros(batch + subject.shape(direction), SINGLE)
+            for scale in scales:
+                with jax.numpy_rank_promotion("raise"):
+                    jax.eval_shape(subject.gradients(direction), subject.cast(SINGLE, scale), x)
+        yield Check(f"implicit broadcasts in {direction}", 0.0, 0.0)
+
+
+def _names(params: Any, chosen: np.ndarray) -> list[str]:
+    """Names of the parameters chosen, such as `params['w'][0, 3]`."""
+    names = [
+        f"params{jax.tree_util.keystr(path)}{list(index) if index else ''}"
+        for path, leaf in jax.tree_util.tree_leaves_with_path(params)
+        for index in np.ndindex(leaf.shape)
+    ]
+    return [name for name, own in zip(names, chosen, strict=True) if own]

@@ -1,0 +1,194 @@
+"""Trying the laws on a bijector, and saying what was found."""
+
+import math
+from collections.abc import Callable, Iterable, Sequence
+from typing import Any, NamedTuple
+
+import distrax
+import jax
+
+from distrax_flows._types import Shape
+from distrax_flows.testing.checks import Check
+from distrax_flows.testing.laws import LAWS
+from distrax_flows.testing.subject import Subject
+
+__all__ = ["Report", "check", "check_bijector"]
+
+
+class Report(NamedTuple):
+    """What the laws measured; `print` shows it as a table.
+
+    Attributes:
+        worst: for each law the check that comes nearest to its bound, or exceeds it most; None
+            where the law does not apply.
+    """
+
+    worst: dict[str, Check | None]
+
+    def __str__(self) -> str:
+        rows = [("law", "worst error", "bound")]
+        for name, worst in self.worst.items():
+            error, bound = (f"{worst.error:.2g}", f"{worst.bound:.2g}") if worst else ("-", "-")
+            rows.append((name, error, bound))
+        return "\n".join(f"{name:32}{error:>12}{bound:>8}" for name, error, bound in rows)
+
+
+def check_bijector(
+    bijector: distrax.Bijector | Callable[[Any], distrax.Bijector],
+    event_shape: Shape,
+    *,
+    params: Any = None,
+    events: Any = None,
+    points: Sequence[Any] = (),
+    has_inverse: bool = True,
+    per_sample_params: bool = False,
+    unused_params: Sequence[int] = (),
+    tolerance: float = 1e-4,
+    double_tolerance: float = 1e-10,
+    laws: Iterable[str] | None = None,
+    seed: int = 0,
+) -> Report:
+    """Tries the laws of bijectors on a bijector, and says which it breaks, where and by how much.
+
+    The laws, by name:
+
+    - `round_trip`: each direction undoes the other, and their log-dets cancel, in float32.
+    - `round_trip_in_double_precision`: the same in float64.
+    - `log_det_of_the_jacobian`: the log-det is log|det| of the Jacobian, in both directions.
+    - `batches`: batches of any rank keep their shape, the log-det has exactly the batch shape, and
+      events of a batch do not meet.
+    - `per_sample_parameters`: batch axes of the parameters broadcast against those of the event.
+    - `jit_traces_once`: the bijector as an argument of `jax.jit`; equal shapes share one trace.
+    - `finite_gradients`: values and gradients at 0, at `points`, at +-1e4, for parameters
+      multiplied by 0, 1 and 30.
+    - `every_parameter_matters`: none is without effect.
+    - `dtype_in_is_dtype_out`: float32 stays float32 with x64 on, and float64 float64.
+    - `constant_flags`: `is_constant_jacobian` and `is_constant_log_det` are true where set.
+    - `densities_integrate_to_one`: a normal density seen through the bijector, in one and two
+      dimensions.
+    - `composition`: distrax's `Chain`, `Inverse`, `Block`, `Transformed` and `to_tfp` agree with
+      it, and so do its own other methods.
+    - `missing_inverse`: an inverse declared missing raises NotImplementedError.
+    - `explicit_broadcasting`: it traces under `jax.numpy_rank_promotion("raise")`.
+
+    Errors are absolute below one and relative above. Laws that cannot apply, such as those of the
+    parameters for a bijector that comes without, are passed over.
+
+    Args:
+        bijector: a function from `params` to the bijector; or a bijector, whose leaves are then its
+            parameters as far as gradients go, and limit its accuracy to float32.
+        event_shape: the shape of an event of `forward`; `()` for a scalar bijector.
+        params: pytree of floating arrays. Any real values must be allowed: the laws multiply them.
+        events: `[N, *event_shape]`, inputs of `forward`, to be given where the domain or the image
+            is not the whole space; `inverse` is then tried on their images. By default 100 normal
+            draws of deviation 2, in both directions.
+        points: numbers, or arrays that broadcast to an event, at which gradients are delicate in
+            either direction.
+        has_inverse: False declares that there is no inverse: only `forward` is tried.
+        per_sample_params: whether the parameters may have batch axes.
+        unused_params: indices, through the raveled leaves of `params`, of parameters that have no
+            effect by design.
+        tolerance: bound of errors in float32; log-dets get ten times as much.
+        double_tolerance: the same in float64, where `bijector` is a function.
+        laws: names of the laws to try, all by default; `set(LAWS) - {"explicit_broadcasting"}`
+            leaves one out.
+        seed: of the draws.
+
+    Returns:
+        The worst error of each law.
+
+    Raises:
+        AssertionError: a law is broken, by a wrong value or an exception; the message has a
+            paragraph for each.
+        TypeError: `bijector` or `params` is of the wrong kind.
+        ValueError: shapes do not fit, or a law is unknown.
+
+    Example:
+        >>> import distrax, jax.numpy as jnp
+        >>> def shift_and_scale(params):
+        ...     return distrax.ScalarAffine(shift=params[0], log_scale=params[1])
+        >>> report = check_bijector(shift_and_scale, (), params=jnp.array([1.0, 0.5]))
+        >>> report.worst["round_trip"].error < 1e-5
+        True
+    """
+    subject = Subject(
+        bijector,
+        event_shape,
+        params=params,
+        events=events,
+        points=points,
+        has_inverse=has_inverse,
+        per_sample_params=per_sample_params,
+        unused_params=unused_params,
+        tolerance=tolerance,
+        double_tolerance=double_tolerance,
+        seed=seed,
+    )
+    return check(subject, laws)
+
+
+def check(subject: Subject, laws: Iterable[str] | None = None) -> Report:
+    """Tries laws on a subject; `check_bijector` with a subject whose compiled functions are kept.
+
+    For a test suite that tries one law a test:
+
+        subject = testing.Subject(Shift, (2,), params=np.ones(2))
+
+        @pytest.mark.parametrize("law", testing.LAWS)
+        def test_laws(law):
+            testing.check(subject, [law])
+    """
+    names = set(LAWS if laws is None else laws)
+    if not names <= set(LAWS):
+        raise ValueError(f"`laws` must be names among {list(LAWS)}; got {laws=}.")
+    worst: dict[str, Check | None] = {}
+    broken, errors = [], []
+    for name in (name for name in LAWS if name in names):
+        checks = []
+        try:
+            for measured in LAWS[name](subject):
+                checks.append(measured)
+        except Exception as error:
+            errors.append(error)
+            checks.append(_raised(error))
+        worst[name] = max(checks, key=_excess, default=None)
+        failed = [measured for measured in checks if not measured.holds]
+        if failed:
+            broken.append(_explain(name, failed))
+    if broken:
+        title = f"{subject.instance.name} breaks {len(broken)} of {len(names)} laws of bijectors."
+        raise AssertionError("\n\n".join([title, *broken])) from (errors[0] if errors else None)
+    return Report(worst)
+
+
+def _excess(check: Check) -> tuple[float, float]:
+    """Orders checks by how near they come to their bound; an error of 0 outranks no offenders."""
+    return check.error / max(check.bound, 1e-30), check.bound if check.holds else 0.0
+
+
+def _explain(name: str, failed: list[Check]) -> str:
+    """A paragraph on a broken law: what, by how much, where, and what it usually means."""
+    worst = max(failed, key=_excess)
+    more = f" (and {len(failed) - 1} more)" if len(failed) > 1 else ""
+    found = f"error {worst.error:.3g}, bound {worst.bound:.0e}, " if worst.bound else ""
+    lines = [
+        f"{name}: {LAWS[name].__doc__}",
+        f"{worst.what}: {found}{worst.where}{more}",
+        f"Usually: {worst.remedy}.",
+    ]
+    return "\n    ".join(lines)
+
+
+def _raised(error: Exception) -> Check:
+    """What is reported of an exception: the first line of its message, and the direction."""
+    message = str(error).strip().split("\n")[0]
+    notes = " ".join(note for note in getattr(error, "__notes__", []) if note.startswith("Raised"))
+    if isinstance(error, NotImplementedError):
+        remedy = "a direction is missing: write it, or declare `has_inverse=False`"
+    elif isinstance(error, jax.errors.ConcretizationTypeError):
+        remedy = "Python branches on a traced value: use jnp.where or jax.lax.cond"
+    elif "rank_promotion" in message:
+        remedy = "shapes of different rank broadcast: give them the same rank by jnp.expand_dims"
+    else:
+        remedy = "the traceback has the line; `laws` can name a single law, to see its own"
+    return Check("raised", math.inf, 0.0, f"{type(error).__name__}: {message} {notes}", remedy)

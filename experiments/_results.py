@@ -1,0 +1,111 @@
+"""Results on disk: a table of finished fits, and the parameters of each beside it."""
+
+import csv
+import os
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, TypeAlias
+
+import numpy as np
+
+Row: TypeAlias = dict[str, str]
+
+
+class Results:
+    """The rows of `<folder>/results.csv` and the parameters in `<folder>/params`.
+
+    Args:
+        folder: where they lie; made if missing.
+        columns: of the table.
+        identity: the columns that say which fit a row is of. The first three name the file of its
+            parameters.
+        resume: whether to start from the rows already there. Otherwise the first row added
+            replaces the file.
+
+    Raises:
+        ValueError: the table to resume has other columns.
+    """
+
+    def __init__(
+        self, folder: Path, columns: Sequence[str], identity: Sequence[str], *, resume: bool
+    ):
+        self._folder = folder
+        self._columns = tuple(columns)
+        self._identity = tuple(identity)
+        self._rows: dict[str, Row] = {}
+        (folder / "params").mkdir(parents=True, exist_ok=True)
+        if resume and self._path.exists():
+            self._read()
+
+    def get(self, wanted: Row) -> tuple[Row, Any] | None:
+        """The row and the parameters of a finished fit; None unless both are there.
+
+        Args:
+            wanted: at least the identity of the fit.
+        """
+        row, path = self._rows.get(self._key(wanted)), self._params_path(wanted)
+        if row is None or not path.exists():
+            return None
+        with np.load(path) as arrays:
+            # The same file name serves fits of other sizes.
+            if str(arrays["fit"]) != self._key(wanted):
+                return None
+            return row, _nested({name: arrays[name] for name in arrays.files if name != "fit"})
+
+    def add(self, row: Row, params: Any) -> None:
+        """Writes a finished fit; its row takes the place of an earlier one of the same fit.
+
+        Args:
+            row: all columns.
+            params: `{module name: {parameter name: array}}`.
+        """
+        key = self._key(row)
+        np.savez(self._params_path(row), allow_pickle=False, fit=np.array(key), **_flat(params))
+        self._rows[key] = row
+        self._write()
+
+    def _key(self, row: Row) -> str:
+        return " | ".join(row[column] for column in self._identity)
+
+    @property
+    def _path(self) -> Path:
+        return self._folder / "results.csv"
+
+    def _params_path(self, row: Row) -> Path:
+        stem = "-".join(row[column] for column in self._identity[:3])
+        return self._folder / "params" / f"{stem}.npz"
+
+    def _read(self) -> None:
+        with self._path.open(newline="") as file:
+            reader = csv.DictReader(file)
+            if tuple(reader.fieldnames or ()) != self._columns:
+                raise ValueError(
+                    f"{self._path} must have the columns {list(self._columns)} to be resumed; got "
+                    f"{reader.fieldnames}. Move it away, or choose another `output`."
+                )
+            self._rows = {self._key(row): row for row in reader}
+
+    def _write(self) -> None:
+        # All of it, then renamed: an interruption leaves the file before or after the row.
+        partial = self._path.with_suffix(".partial")
+        with partial.open("w", newline="") as file:
+            writer = csv.DictWriter(file, self._columns, lineterminator="\n")
+            writer.writeheader()
+            writer.writerows(self._rows.values())
+        os.replace(partial, self._path)
+
+
+def _flat(params: Any) -> dict[str, np.ndarray]:
+    return {
+        f"{module}:{name}": np.asarray(array)
+        for module, arrays in params.items()
+        for name, array in arrays.items()
+    }
+
+
+def _nested(arrays: dict[str, np.ndarray]) -> Any:
+    params: dict[str, dict[str, np.ndarray]] = {}
+    for key, array in arrays.items():
+        module, name = key.rsplit(":", 1)
+        params.setdefault(module, {})[name] = array
+    return params

@@ -1,0 +1,141 @@
+"""Densities on half-lines, intervals and circles, and mixes of them."""
+
+import functools
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from test_modules import jittered
+
+import distrax_flows as dxf
+from distrax_flows.supports import circle, interval, positive, real
+
+OPTIONS = {"num_layers": 2, "hidden_sizes": (8,)}
+
+# Per support: where quadrature looks, somewhat beyond the support on purpose.
+WINDOWS = {"real": (-30.0, 30.0), "positive": (-1.0, 60.0), "interval": (-1.5, 2.5)}
+
+
+@functools.cache
+def make(name, support, conditional=False):
+    """A small flow away from the identity, initialised on values inside its support."""
+    builder = getattr(dxf.flows, name)
+    size = len(support)
+    rows = np.random.default_rng(0).uniform(0.1, 0.9, size=(50, size)).astype(np.float32)
+    options = {**OPTIONS, "support": support}
+    if conditional:
+        flow = dxf.transform(lambda context: builder(size, context=context, **options))
+        context = jnp.linspace(-1.0, 1.0, 50)[:, None]
+    else:
+        flow, context = dxf.transform(lambda: builder(size, **options)), None
+    params = flow.init(jax.random.key(0), jnp.asarray(rows), context)
+    return flow, jittered(params, scale=0.2)
+
+
+def midpoints(support, num):
+    low, high = WINDOWS.get(support.kind, (support.low - 0.5, support.high + 0.5))
+    edges = np.linspace(low, high, num + 1)
+    return (edges[1:] + edges[:-1]) / 2, (high - low) / num
+
+
+@pytest.mark.parametrize(
+    ("name", "support"),
+    [
+        ("realnvp", (positive(),)),
+        ("realnvp", (interval(-1.0, 2.0),)),
+        ("maf", (positive(), interval(-1.0, 2.0))),
+        ("nsf_coupling", (circle(),)),
+        ("nsf_coupling", (circle(0.0, 24.0), circle())),
+        ("maf", (circle(), real())),
+        ("planar", (interval(-1.0, 2.0), circle())),
+    ],
+    ids=lambda value: value if isinstance(value, str) else "-".join(s.kind for s in value),
+)
+def test_the_mass_inside_is_one_and_outside_none(name, support):
+    flow, params = make(name, support)
+    axes, cells = zip(
+        *(midpoints(s, 20_000 if len(support) == 1 else 1_000) for s in support), strict=True
+    )
+    grid = np.stack(np.meshgrid(*axes, indexing="ij"), axis=-1).reshape(-1, len(support))
+    density = np.exp(np.asarray(flow.log_prob(params, jnp.asarray(grid, jnp.float32))))
+    inside = np.all(
+        [(grid[:, d] > s.low) & (grid[:, d] < s.high) for d, s in enumerate(support)], axis=0
+    )
+    assert np.all(density[~inside] == 0.0)
+    np.testing.assert_allclose(density.sum() * np.prod(cells), 1.0, atol=5e-3)
+
+
+MIXED = (real(), positive(), circle(), interval(-1.0, 2.0), circle(0.0, 24.0))
+
+
+@pytest.mark.parametrize("conditional", [False, True])
+def test_mixed_columns_in_one_flow(conditional):
+    flow, params = make("nsf_autoregressive", MIXED, conditional)
+    context = jnp.linspace(-1.0, 1.0, 4)[:, None] if conditional else None
+    sample, log_prob = flow.sample_and_log_prob(params, jax.random.key(1), (500,), context)
+    for d, support in enumerate(MIXED):
+        column = np.asarray(sample)[..., d]
+        assert np.all((column >= support.low) & (column <= support.high)), support
+    assert np.all(np.isfinite(log_prob))
+    np.testing.assert_allclose(flow.log_prob(params, sample, context), log_prob, atol=5e-3)
+    # Every column depends on something: none is left out of the flow.
+    assert all(len(np.unique(np.asarray(sample)[..., d])) > 100 for d in range(len(MIXED)))
+
+
+def test_circles_are_conditioned_on_all_other_columns():
+    flow, params = make("realnvp", (circle(), real(), circle()))
+    x = jnp.array([0.3, -0.2, 1.0])
+    jacobian = jax.jacfwd(lambda z: flow.forward(params, z)[0])(flow.inverse(params, x)[0])
+    # Seen from the base the real column comes first, and nothing on circles reaches it.
+    real_row = np.asarray(jacobian)[1]
+    assert real_row[0] != 0
+    np.testing.assert_array_equal(real_row[1:], 0.0)
+    assert np.all(np.asarray(jacobian)[[0, 2], 0] != 0)
+
+
+def test_the_density_on_a_circle_is_continuous_across_the_cut():
+    flow, params = make("nsf_coupling", (circle(0.0, 24.0), circle()))
+    ends = jnp.array([[0.0, 1.0], [24.0 - 1e-5, 1.0]])
+    low, high = flow.log_prob(params, ends)
+    np.testing.assert_allclose(low, high, atol=1e-3)
+    middle = flow.log_prob(params, jnp.array([12.0, 1.0]))
+    assert abs(low - middle) > 1e-2
+
+
+def test_values_outside_have_no_density_and_finite_gradients():
+    flow, params = make("maf", (positive(), interval(-1.0, 2.0)))
+    x = jnp.array([[-1.0, 0.5], [1.0, 2.5], [1.0, -7.0], [0.0, 0.5], [1.0, 2.0]])
+    assert np.all(np.asarray(flow.log_prob(params, x[:3])) == -np.inf)
+    assert not np.any(np.isnan(flow.log_prob(params, x)))
+    gradient = jax.grad(lambda x: jnp.sum(jnp.exp(flow.log_prob(params, x))))(x)
+    assert np.all(np.isfinite(gradient))
+
+
+def test_standardisation_comes_after_the_map_to_the_line():
+    x = jnp.exp(3 + jax.random.normal(jax.random.key(0), (1000, 1)))
+    flow = dxf.transform(
+        lambda: dxf.flows.realnvp(1, support=positive(), standardize=True, **OPTIONS)
+    )
+    params = flow.init(jax.random.key(1), x)
+    z, _ = flow.inverse(params, x)
+    np.testing.assert_allclose([z.mean(), z.std()], [0.0, 1.0], atol=1e-4)
+
+
+@pytest.mark.parametrize(
+    ("support", "error", "message"),
+    [
+        (lambda: [real()], ValueError, "`support` must have an entry per dimension, 2; got 1"),
+        (lambda: ["real", "real"], TypeError, "`support` must be a support such as"),
+        (
+            lambda: interval(1.0, 1.0),
+            ValueError,
+            "`low` must be less than `high`, both finite; got low=1.0, high=1.0",
+        ),
+        (lambda: circle(0.0, float("inf")), ValueError, "`low` must be less than `high`"),
+    ],
+)
+def test_errors(support, error, message):
+    flow = dxf.transform(lambda: dxf.flows.realnvp(2, support=support()))
+    with pytest.raises(error, match=message):
+        flow.init(jax.random.key(0), jnp.zeros((1, 2)))
