@@ -1,0 +1,87 @@
+"""The flows of the zoo: every builder of `distrax_flows.flows`, structures with named families."""
+
+import dataclasses
+import functools
+from collections.abc import Callable
+
+import distrax
+import optax
+
+from distrax_flows import families, flows
+
+# Of flows without networks: their own parameters have further to go than a network's weights.
+FREE_LEARNING_RATE = 2e-2
+
+
+@dataclasses.dataclass(frozen=True)
+class Entry:
+    """How a flow is built and trained.
+
+    Attributes:
+        build: from an event size, and the options that all builders share, to the flow.
+        learning_rate: at the start; a cosine takes it to zero.
+        layers: from the number of layers asked for to that of this flow.
+    """
+
+    build: Callable[..., distrax.Transformed]
+    learning_rate: float = 1e-3
+    layers: Callable[[int], int] = lambda num_layers: num_layers
+
+
+def make_optimizer(learning_rate: float, num_steps: int) -> optax.GradientTransformation:
+    """The default of `dxf.fit`, for any learning rate."""
+    schedule = optax.cosine_decay_schedule(learning_rate, num_steps)
+    return optax.chain(optax.clip_by_global_norm(0.5), optax.adam(schedule))
+
+
+def _bernstein(event_size: int, *, standardize: bool = False, **_) -> distrax.Transformed:
+    """A single layer without networks: nothing else of the shared options applies."""
+    return flows.bernstein(event_size, standardize=standardize)
+
+
+def _fourfold(num_layers: int) -> int:
+    """Of thin layers, which have a few numbers each."""
+    return 4 * num_layers
+
+
+def _with(structure: Callable[..., distrax.Transformed], family: families.Family) -> Entry:
+    return Entry(functools.partial(structure, family=family))
+
+
+# A structure that takes any family comes as `<structure>-<family>`. Couplings run the inverse of a
+# family to evaluate a density: one with a single direction in closed form is turned round.
+ZOO: dict[str, Entry] = {
+    "planar": Entry(flows.planar, FREE_LEARNING_RATE, _fourfold),
+    "radial": Entry(flows.radial, FREE_LEARNING_RATE, _fourfold),
+    "sylvester": Entry(flows.sylvester, FREE_LEARNING_RATE, _fourfold),
+    "nice": Entry(flows.nice),
+    "realnvp": Entry(flows.realnvp),
+    "glow": Entry(flows.glow),
+    "hint": Entry(flows.hint),
+    "maf": Entry(flows.maf),
+    "iaf": Entry(flows.iaf),
+    "nsf_coupling": Entry(flows.nsf_coupling),
+    "nsf_autoregressive": Entry(flows.nsf_autoregressive),
+    "bernstein": Entry(_bernstein, FREE_LEARNING_RATE, lambda _: 1),
+    "bernstein_coupling": Entry(flows.bernstein_coupling),
+    "bernstein_autoregressive": Entry(flows.bernstein_autoregressive),
+    "independent-spline": Entry(
+        functools.partial(flows.independent, family=families.spline()), FREE_LEARNING_RATE
+    ),
+    "coupling-affine_spline": _with(
+        flows.coupling, families.chain(families.affine(), families.spline())
+    ),
+    "coupling-logistic_mixture": _with(
+        flows.coupling, families.inverse(families.logistic_mixture())
+    ),
+    "coupling-deep_sigmoidal": _with(flows.coupling, families.inverse(families.deep_sigmoidal())),
+    "coupling-sum_of_squares": _with(flows.coupling, families.inverse(families.sum_of_squares())),
+    "autoregressive-deep_sigmoidal": _with(flows.autoregressive, families.deep_sigmoidal()),
+    "autoregressive-sum_of_squares": _with(flows.autoregressive, families.sum_of_squares()),
+}
+
+# Names of `flows.__all__` that no picture of a plain density can show.
+NOT_SHOWN = {
+    "FlowOptions": "no flow, but the arguments that all share",
+    "conditional_bernstein": "a regression: it needs covariates",
+}
