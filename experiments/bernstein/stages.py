@@ -1,0 +1,45 @@
+"""The chain of a fitted flow, taken apart into bijectors over arrays."""
+
+from typing import Any, NamedTuple
+
+import distrax
+import jax
+import jax.numpy as jnp
+
+import distrax_flows as dxf
+from distrax_flows import families
+
+RANGE = (-3.0, 3.0)  # of the polynomials of `flows.bernstein`
+
+
+class Stages(NamedTuple):
+    """The steps of a flow on the line, scalar bijectors whose forward goes from data to base.
+
+    Attributes:
+        first: scale and shift, to which the standardisation is joined.
+        polynomial: the Bernstein polynomial.
+        last: scale and shift.
+    """
+
+    first: distrax.Bijector
+    polynomial: dxf.BernsteinPolynomial
+    last: distrax.Bijector
+
+
+def take_apart(params: Any, degree: int) -> Stages:
+    """The stages of `flows.bernstein(degree=degree, standardize=True)` with these parameters."""
+    leaves = {path[-1].key: leaf for path, leaf in jax.tree_util.tree_leaves_with_path(params)}
+    raw = leaves["params"][0, 0]  # of one layer and one dimension
+    mean, deviation = leaves["mean"][0], jnp.exp(leaves["log_deviation"][0])
+    standardize = distrax.ScalarAffine(shift=-mean / deviation, scale=1 / deviation)
+    return Stages(
+        distrax.Chain([families.affine().bijector(raw[-2:]), standardize]),
+        dxf.BernsteinPolynomial(raw[2:-2], degree, *RANGE),
+        families.affine().bijector(raw[:2]),
+    )
+
+
+def put_together(stages: Stages) -> distrax.Transformed:
+    """The flow again, as plain distrax: a scalar density."""
+    to_base = distrax.Chain(stages[::-1])
+    return distrax.Transformed(distrax.Normal(0.0, 1.0), distrax.Inverse(to_base))
