@@ -9,6 +9,7 @@ import jax.numpy as jnp
 
 __all__ = [
     "check_choice",
+    "check_event_size",
     "check_float_array",
     "check_non_negative_int",
     "check_positive",
@@ -88,3 +89,11 @@ def check_scalar(name: str, bijector: distrax.Bijector) -> distrax.Bijector:
             f"{bijector.name} with event_ndims_in={bijector.event_ndims_in}."
         )
     return bijector
+
+
+def check_event_size(x: jax.Array, size: int) -> None:
+    """Raises unless the last axis of `x` has the size of the bijector's events."""
+    if x.shape[-1] != size:
+        raise ValueError(
+            f"The event must have size {size}, the bijector's; got an event of size {x.shape[-1]}."
+        )

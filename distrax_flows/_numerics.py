@@ -6,7 +6,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
-__all__ = ["align", "find_root", "safe_norm", "soft_clip", "sum_last"]
+__all__ = ["align", "find_root", "matvec", "safe_norm", "soft_clip", "sum_last", "unit_vector"]
 
 
 def soft_clip(x: Float[Array, "..."], bound: float) -> Float[Array, "..."]:
@@ -47,6 +47,27 @@ def safe_norm(x: Float[Array, "... D"]) -> Float[Array, "..."]:
     scaled = jnp.where(positive[..., None], x, 1) / scale[..., None]
     norm = jnp.sqrt(jnp.sum(scaled * scaled, axis=-1))
     return jnp.where(positive, scale * norm, 0)
+
+
+def unit_vector(vectors: Float[Array, "... D"]) -> Float[Array, "... D"]:
+    """Vectors over their norms, however large or small; those that are all but zero become zero."""
+    tiny = float(jnp.finfo(vectors.dtype).tiny)
+    largest = jax.lax.stop_gradient(jnp.max(jnp.abs(vectors), axis=-1, keepdims=True))
+    # The gradient is of the order of 1 / largest, times the event, times its own gradient.
+    kept = largest > tiny**0.5
+    # Directions do not depend on this scale, so that it needs no gradient. A larger one would have
+    # a reciprocal that counts as zero.
+    scaled = jnp.where(kept, vectors, 0) / jnp.clip(largest, tiny**0.5, 1 / tiny)
+    return scaled / jnp.where(kept, safe_norm(scaled)[..., None], 1)
+
+
+def matvec(matrix: Float[Array, "... m n"], x: Float[Array, "... n"]) -> Float[Array, "... m"]:
+    """`matrix @ x`; batch axes broadcast.
+
+    In the full precision of the dtype: by default accelerators keep fewer bits of a float32 product
+    (TF32 keeps ten), and a transpose would undo it to three digits only.
+    """
+    return jnp.einsum("...ij,...j->...i", matrix, x, precision="highest")
 
 
 def find_root(

@@ -19,6 +19,19 @@ import hypothesis
 import jax
 import pytest
 
+# Compiled code is mapped into memory, and Linux allows a process 65,530 maps: beyond, XLA crashes.
+# Half of the tests need more.
+TESTS_PER_CACHE = 100
+_tests_run = 0
+
+
+def pytest_runtest_teardown():
+    global _tests_run
+    _tests_run += 1
+    if _tests_run % TESTS_PER_CACHE == 0:
+        jax.clear_caches()
+
+
 hypothesis.settings.register_profile(
     "tests", max_examples=25, deadline=None, derandomize=True, database=None
 )

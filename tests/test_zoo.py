@@ -94,6 +94,7 @@ def test_flow_zoo(tmp_path):
         kl, stderr = float(row["kl"]), float(row["kl_stderr"])
         assert 0 < stderr < 0.1
         assert float(row["nll"]) - float(row["entropy"]) == pytest.approx(kl, abs=0.05)
+        assert float(row["disagreement"]) < 1e-4
         assert all(float(row[column]) > 0 for column in ("num_params", "log_prob_ms", "sample_ms"))
         # No product of densities is nearer than that of the marginals.
         least = _mutual_information(row["density"])

@@ -8,8 +8,9 @@ import jax.scipy as jsp
 import numpy as np
 from jaxtyping import Array, Float
 
-from distrax_flows._numerics import align, sum_last
-from distrax_flows.bijectors.orthogonal import check_event_size, check_square, matvec
+from distrax_flows._checks import check_event_size
+from distrax_flows._numerics import align, matvec, sum_last
+from distrax_flows.bijectors.orthogonal import check_square
 from distrax_flows.bijectors.permutation import Permutation
 
 __all__ = ["LULinear"]

@@ -1,15 +1,14 @@
 """Orthogonal maps of vector events."""
 
 import distrax
-import jax
 import jax.numpy as jnp
 import jax.scipy as jsp
 from jaxtyping import Array, Float
 
-from distrax_flows._checks import check_float_array
-from distrax_flows._numerics import align, safe_norm
+from distrax_flows._checks import check_event_size, check_float_array
+from distrax_flows._numerics import align, matvec, unit_vector
 
-__all__ = ["Householder", "Orthogonal", "check_event_size", "check_square", "matvec"]
+__all__ = ["Householder", "Orthogonal", "check_square"]
 
 
 class Orthogonal(distrax.Bijector):
@@ -129,7 +128,7 @@ class Householder(distrax.Bijector):
 
     def _factors(self):
         """`U` and `S^-1 U`, both `[..., K, D]`; the rows of the latter have length 2 at most."""
-        units = _unit_rows(self._vectors)
+        units = unit_vector(self._vectors)
         products = jnp.einsum("...id,...jd->...ij", units, units, precision="highest")
         # 2 S has a unit diagonal; the solver reads nothing on or below it.
         solved = jsp.linalg.solve_triangular(2 * products, units, unit_diagonal=True)
@@ -143,38 +142,9 @@ class Householder(distrax.Bijector):
         return y, jnp.zeros(y.shape[:-1], y.dtype)
 
 
-def matvec(matrix: Float[Array, "... m n"], x: Float[Array, "... n"]) -> Float[Array, "... m"]:
-    """`matrix @ x`; batch axes broadcast.
-
-    In the full precision of the dtype: by default accelerators keep fewer bits of a float32 product
-    (TF32 keeps ten), and a transpose would undo it to three digits only.
-    """
-    return jnp.einsum("...ij,...j->...i", matrix, x, precision="highest")
-
-
-def check_event_size(x: jax.Array, size: int) -> None:
-    """Raises unless the last axis of `x` has the size that a matrix takes."""
-    if x.shape[-1] != size:
-        raise ValueError(
-            f"The event must have size {size}, the bijector's; got an event of size {x.shape[-1]}."
-        )
-
-
 def check_square(name: str, value: Float[Array, "... D D"]) -> Float[Array, "... D D"]:
     """Returns `value` as a floating array of square matrices, or raises."""
     matrix = check_float_array(name, value, min_ndim=2)
     if matrix.shape[-1] != matrix.shape[-2]:
         raise ValueError(f"`{name}` must be square, [..., D, D]; got {name}.shape={matrix.shape}.")
     return matrix
-
-
-def _unit_rows(vectors):
-    """Rows divided by their norms, whatever the norms; rows that are all but zero become zero."""
-    tiny = float(jnp.finfo(vectors.dtype).tiny)
-    largest = jax.lax.stop_gradient(jnp.max(jnp.abs(vectors), axis=-1, keepdims=True))
-    # The gradient is of the order of 1 / largest, times the event, times its own gradient.
-    kept = largest > tiny**0.5
-    # Directions do not depend on this scale, so that it needs no gradient. A larger one would have
-    # a reciprocal that counts as zero.
-    scaled = jnp.where(kept, vectors, 0) / jnp.clip(largest, tiny**0.5, 1 / tiny)
-    return scaled / jnp.where(kept, safe_norm(scaled)[..., None], 1)

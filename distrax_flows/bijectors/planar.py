@@ -5,10 +5,9 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
-from distrax_flows._checks import check_float_array
-from distrax_flows._numerics import align, find_root, safe_norm
+from distrax_flows._checks import check_event_size, check_float_array
+from distrax_flows._numerics import align, find_root, unit_vector
 from distrax_flows._types import Activation
-from distrax_flows.bijectors.orthogonal import check_event_size
 
 __all__ = ["Planar", "check_activation", "make_feasible", "solve_unit", "value_and_slope"]
 
@@ -117,7 +116,7 @@ class Planar(distrax.Bijector):
         x, w, u, b = align(x, self._w, self._u, self._b[..., None])
         # m is not recomputed as w . u^, which rounding may take below -1 where |w| |u| is large.
         m, log_share = make_feasible(jnp.sum(w * u, axis=-1, keepdims=True))
-        along = _unit_vector(w)
+        along = unit_vector(w)
         # What u loses along w is 1 - share: without cancellation, as gradients divide it by |w|.
         lost = -jnp.expm1(log_share) * jnp.sum(along * u, axis=-1, keepdims=True)
         return x, w, u - lost * along, b, m
@@ -167,12 +166,3 @@ def check_activation(activation: Activation) -> Activation:
             f"`jnp.tanh`; got {activation=}."
         )
     return activation
-
-
-def _unit_vector(w: Float[Array, "... D"]) -> Float[Array, "... D"]:
-    """`w / |w|`, or 0 where w is 0."""
-    # The largest entry is divided out first: 1 / |w|^2, as in a gradient, may not be a float.
-    largest = jax.lax.stop_gradient(jnp.max(jnp.abs(w), axis=-1, keepdims=True))
-    scaled = w / jnp.where(largest > jnp.finfo(w.dtype).tiny, largest, 1)
-    norm = safe_norm(scaled)[..., None]
-    return scaled / jnp.where(norm > 0.5, norm, 1)

@@ -5,9 +5,8 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
-from distrax_flows._checks import check_float_array
+from distrax_flows._checks import check_event_size, check_float_array
 from distrax_flows._numerics import align, safe_norm, soft_clip
-from distrax_flows.bijectors.orthogonal import check_event_size
 
 __all__ = ["Radial"]
 

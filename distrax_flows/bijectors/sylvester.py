@@ -6,9 +6,8 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float
 
 from distrax_flows._checks import check_float_array
-from distrax_flows._numerics import align, sum_last
+from distrax_flows._numerics import align, matvec, sum_last
 from distrax_flows._types import Activation
-from distrax_flows.bijectors.orthogonal import matvec
 from distrax_flows.bijectors.planar import (
     check_activation,
     make_feasible,
