@@ -49,7 +49,8 @@ def main(settings: Settings) -> None:
 def summary(rows: Sequence[Row], settings: Settings) -> str:
     """A table of KL, flow by density, and costs: means over the densities.
 
-    A flow is compiled once, for its first density: that is what it costs.
+    A flow is compiled once, for its first density: that is what it costs. Its disagreement is the
+    largest difference between the log-densities that it samples and evaluates with.
     """
     table = []
     for name in settings.flows:
@@ -62,6 +63,7 @@ def summary(rows: Sequence[Row], settings: Settings) -> str:
             [
                 name,
                 *(f"{float(row['kl']):.4f} ± {float(row['kl_stderr']):.4f}" for row in same_flow),
+                f"{max(float(row['disagreement']) for row in same_flow):.0e}",
                 f"{int(same_flow[0]['num_params']):,}",
                 f"{np.mean(values['train_seconds']):.1f}",
                 f"{np.max(values['compile_seconds']):.1f}",
@@ -72,7 +74,7 @@ def summary(rows: Sequence[Row], settings: Settings) -> str:
     header = [
         "KL(p || q), nats",
         *settings.densities,
-        *("parameters", "train s", "compile s", "log_prob ms", "sample ms"),
+        *("disagreement", "parameters", "train s", "compile s", "log_prob ms", "sample ms"),
     ]
     return format_table(header, table)
 

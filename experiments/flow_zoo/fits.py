@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 import optax
 
@@ -30,6 +31,7 @@ COLUMNS = (
     "kl_stderr",
     "nll",
     "entropy",
+    "disagreement",
     "train_seconds",
     "compile_seconds",
     "log_prob_ms",
@@ -149,12 +151,16 @@ def _score(flow: dxf.Flow, fit: dxf.Fit, target: Target, key: jax.Array, num_dra
     """The columns that say how good a fit is, and what it cost."""
     x = target.density.sample(seed=key, sample_shape=(num_draws,))
     scored = score(target.log_prob, lambda batch: flow.log_prob(fit.params, batch), x)
+    # Both directions of the flow must give the same density: one samples, the other evaluates.
+    draws, log_prob = flow.sample_and_log_prob(fit.params, key, (_NUM_TIMED,))
+    disagreement = jnp.max(jnp.abs(flow.log_prob(fit.params, draws) - log_prob))
     return {
         "num_params": str(num_parameters(fit.params)),
         "kl": f"{scored.kl:.6f}",
         "kl_stderr": f"{scored.kl_stderr:.6f}",
         "nll": f"{scored.nll:.6f}",
         "entropy": f"{target.density.entropy():.6f}",
+        "disagreement": f"{disagreement:.1e}",
         "train_seconds": f"{fit.history.train_seconds:.2f}",
         "compile_seconds": f"{fit.history.compile_seconds:.2f}",
         "jax_version": jax.__version__,
