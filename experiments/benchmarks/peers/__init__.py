@@ -1,0 +1,19 @@
+"""The flows of this library, FlowJAX, zuko and plain distrax, timed in turn in one run.
+
+    pip install -e '.[bench]'
+    python -m experiments.benchmarks.peers
+    python -m experiments.benchmarks.peers --libraries ours bare distrax
+    python -m experiments.benchmarks.peers --quick --output /tmp/peers
+
+Every library gets the same data, layers, sizes of networks, and optimizer (Adam). Beside them runs
+`bare`, the limit: the same networks, masked alike, each fed with what the one before it said, with
+no flow around them. zuko needs PyTorch; `pip install torch` first, the CPU build where there is no
+GPU.
+
+Calls are timed in rounds, A B C A B C, so that a slow spell of the machine hits all alike. A ratio
+is the median over rounds of a library's time over ours in the same round, with its quartiles. What
+a call compiles, and how much memory it takes at its peak, is measured in a process of its own.
+
+`peers.csv` in the output folder has a row for each flow, size, measure and library; `peers.png`
+shows the ratios. Nothing should run beside it.
+"""

@@ -1,0 +1,26 @@
+"""distrax_flows."""
+
+import jax
+import jax.numpy as jnp
+
+import distrax_flows as dxf
+from experiments.benchmarks.peers.contestants import Contestant, draw_data, train_step
+from experiments.benchmarks.peers.settings import Size
+
+
+def make(name: str, size: Size) -> Contestant:
+    """The builder of that name, as it comes."""
+    build = getattr(dxf.flows, name)
+    sizes = (size.hidden, size.hidden)
+    flow = dxf.transform(lambda: build(size.event, num_layers=size.layers, hidden_sizes=sizes))
+    x = jnp.asarray(draw_data(size))
+    key, shape = jax.random.key(0), (size.batch,)
+    params = flow.init(key, x)
+    step, num_params = train_step(lambda params, x: -flow.log_prob(params, x).mean(), params, x)
+    calls = {
+        "train step": step,
+        "log_prob": lambda: flow.log_prob(params, x),
+        "sample": lambda: flow.sample(params, key, shape),
+        "sample_and_log_prob": lambda: flow.sample_and_log_prob(params, key, shape),
+    }
+    return Contestant(num_params, calls)

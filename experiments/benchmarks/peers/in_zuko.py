@@ -1,0 +1,59 @@
+"""zuko, on PyTorch."""
+# pyright: reportMissingImports=false
+
+import torch
+import zuko
+
+from experiments.benchmarks.peers.contestants import Contestant, draw_data
+from experiments.benchmarks.peers.settings import NUM_BINS, Size
+
+
+def make(name: str, size: Size) -> Contestant:
+    """Its flow of that kind; the density is the fast direction."""
+    torch.manual_seed(0)
+    options = {"transforms": size.layers, "hidden_features": (size.hidden, size.hidden)}
+    if name.startswith("nsf"):
+        # Two passes make its autoregressive transform a coupling.
+        passes = 2 if name == "nsf_coupling" else None
+        flow = zuko.flows.NSF(size.event, bins=NUM_BINS, passes=passes, **options)
+    elif name == "maf":
+        flow = zuko.flows.MAF(size.event, **options)
+    else:
+        flow = zuko.flows.RealNVP(size.event, **options)
+    device = "cuda" if torch.cuda.is_available() else "cpu"
+    flow = flow.to(device)
+    x = torch.from_numpy(draw_data(size)).to(device)
+    optimizer = torch.optim.Adam(flow.parameters(), lr=1e-3)
+
+    def wait(value):
+        if device == "cuda":
+            torch.cuda.synchronize()
+        return value
+
+    def step():
+        optimizer.zero_grad()
+        loss = -flow().log_prob(x).mean()
+        loss.backward()
+        optimizer.step()
+        return wait(loss.detach())
+
+    @torch.no_grad()
+    def log_prob():
+        return wait(flow().log_prob(x))
+
+    @torch.no_grad()
+    def sample():
+        return wait(flow().sample((size.batch,)))
+
+    @torch.no_grad()
+    def both():
+        return wait(flow().rsample_and_log_prob((size.batch,)))
+
+    num_params = sum(p.numel() for p in flow.parameters() if p.requires_grad)
+    calls = {
+        "train step": step,
+        "log_prob": log_prob,
+        "sample": sample,
+        "sample_and_log_prob": both,
+    }
+    return Contestant(num_params, calls)
