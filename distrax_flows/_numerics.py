@@ -1,12 +1,33 @@
 """Small numerical helpers shared by bijectors and families."""
 
+import functools
 from collections.abc import Callable
 
 import jax
 import jax.numpy as jnp
+from jax.ad_checkpoint import checkpoint_name
 from jaxtyping import Array, Float
 
-__all__ = ["align", "find_root", "matvec", "safe_norm", "soft_clip", "sum_last", "unit_vector"]
+__all__ = [
+    "KEPT",
+    "align",
+    "find_root",
+    "keep",
+    "matvec",
+    "safe_norm",
+    "soft_clip",
+    "sum_last",
+    "unit_vector",
+    "value_and_slope",
+]
+
+
+KEPT = "distrax_flows.kept"
+
+
+def keep(x: jax.Array) -> jax.Array:
+    """Marks a value that a gradient shall store, where it stores few: it is dear to compute."""
+    return checkpoint_name(x, KEPT)
 
 
 def soft_clip(x: Float[Array, "..."], bound: float) -> Float[Array, "..."]:
@@ -70,6 +91,13 @@ def matvec(matrix: Float[Array, "... m n"], x: Float[Array, "... n"]) -> Float[A
     return jnp.einsum("...ij,...j->...i", matrix, x, precision="highest")
 
 
+def value_and_slope(
+    f: Callable[[jax.Array], jax.Array], x: Float[Array, "..."]
+) -> tuple[Float[Array, "..."], Float[Array, "..."]]:
+    """An elementwise function and its derivative."""
+    return jax.jvp(f, (x,), (jnp.ones_like(x),))
+
+
 def find_root(
     f: Callable[[jax.Array], jax.Array], low: Float[Array, "..."], high: Float[Array, "..."]
 ) -> Float[Array, "..."]:
@@ -96,35 +124,49 @@ def find_root(
     # What f closes over may be wider than the bracket: float64 parameters, float32 events.
     dtype = jax.eval_shape(f, low).dtype
     low, high = (jax.lax.stop_gradient(end).astype(dtype) for end in (low, high))
+    f, closed_over = jax.closure_convert(f, low)
+    return _root(f, low, high, closed_over)
+
+
+@functools.partial(jax.custom_jvp, nondiff_argnums=(0,))
+def _root(f, low, high, closed_over):
+    def g(x):
+        return f(x, *closed_over)
+
     tolerance = jnp.finfo(low.dtype).eps
 
-    def solve(f, start):
-        del start
+    def unfinished(state):
+        i, *_, done = state
+        return (i < _MAX_ROOT_STEPS) & ~jnp.all(done)
 
-        def unfinished(state):
-            i, *_, done = state
-            return (i < _MAX_ROOT_STEPS) & ~jnp.all(done)
+    def improve(state):
+        i, *old, g_x, done = state
+        new, finished = _narrow(tolerance, old, g_x)
+        kept = [jnp.where(done, a, b) for a, b in zip(old, new, strict=True)]
+        # Computed last, and used in the next round only, read from memory: within a round, XLA may
+        # compute a value once for its sign and once more, rounded otherwise, for its size.
+        return i + 1, *kept, g(kept[-1]), done | finished
 
-        def improve(state):
-            i, *old, f_x, done = state
-            new, finished = _narrow(tolerance, old, f_x)
-            kept = [jnp.where(done, a, b) for a, b in zip(old, new, strict=True)]
-            # Computed last, and used in the next round only, read from memory: within a round, XLA
-            # may compute a value once for its sign and once more, rounded otherwise, for its size.
-            return i + 1, *kept, f(kept[-1]), done | finished
+    # Rounding may give g the wrong sign at an end; then the root is that end.
+    g_low, g_high = jnp.minimum(g(low), 0), jnp.maximum(g(high), 0)
+    middle = low + (high - low) / 2
+    first = 0, low, high, g_low, g_high, middle, g(middle), jnp.zeros(low.shape, bool)
+    _, a, b, g_a, g_b, *_ = jax.lax.while_loop(unfinished, improve, first)
+    # The best end of the bracket, or better.
+    x = jnp.where(jnp.abs(g_a) < jnp.abs(g_b), a, b)
+    value, slope = value_and_slope(g, x)
+    newton = jnp.clip(x - value / jnp.where(slope > 0, slope, 1), low, high)
+    return jnp.where(slope > 0, newton, x + value)
 
-        # Rounding may give f the wrong sign at an end; then the root is that end.
-        f_low, f_high = jnp.minimum(f(low), 0), jnp.maximum(f(high), 0)
-        middle = low + (high - low) / 2
-        first = 0, low, high, f_low, f_high, middle, f(middle), jnp.zeros(low.shape, bool)
-        _, a, b, f_a, f_b, *_ = jax.lax.while_loop(unfinished, improve, first)
-        # The best end of the bracket, or better.
-        x = jnp.where(jnp.abs(f_a) < jnp.abs(f_b), a, b)
-        value, slope = jax.jvp(f, (x,), (jnp.ones_like(x),))
-        newton = jnp.clip(x - value / jnp.where(slope > 0, slope, 1), low, high)
-        return jnp.where(slope > 0, newton, x + value)
 
-    return jax.lax.custom_root(f, low, solve, lambda linear, y: y / linear(jnp.ones_like(y)))
+@_root.defjvp
+def _root_jvp(f, primals, tangents):
+    """0 = f(x, c), so that 0 = f' dx + df, with df the change by what f closes over."""
+    *_, closed_over = primals
+    x = keep(_root(f, *primals))
+    _, change = jax.jvp(lambda *c: f(x, *c), closed_over, tangents[-1])
+    _, slope = value_and_slope(lambda x: f(x, *closed_over), x)
+    return x, -change / slope
 
 
 _MAX_ROOT_STEPS = 150  # twice as many halvings as take double precision to its end

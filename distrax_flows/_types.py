@@ -11,7 +11,14 @@ import distrax
 import jax
 from jaxtyping import Array, Float, Int
 
-__all__ = ["Activation", "AutoregressiveConditioner", "BijectorFn", "Conditioner", "Shape"]
+__all__ = [
+    "Activation",
+    "AutoregressiveConditioner",
+    "BijectorFn",
+    "Conditioner",
+    "LinearizableConditioner",
+    "Shape",
+]
 
 Shape = tuple[int, ...]
 
@@ -55,4 +62,16 @@ class AutoregressiveConditioner(Protocol):
 
         After the last dimension there is none to follow, and the parameters are arbitrary.
         """
+        ...
+
+
+@runtime_checkable
+class LinearizableConditioner(AutoregressiveConditioner, Protocol):
+    """One that knows its own derivative, so that gradients of a sequential inverse are implicit.
+
+    It is a pytree of its parameters.
+    """
+
+    def linearize(self, x: Float[Array, "... D"]) -> Any:
+        """The derivative at `x`, with `start` and `step` for changes of inputs and parameters."""
         ...

@@ -1,5 +1,7 @@
 """Masked autoregressive bijector."""
 
+import functools
+
 import distrax
 import jax
 import jax.numpy as jnp
@@ -7,7 +9,13 @@ import numpy as np
 from jaxtyping import Array, Float
 
 from distrax_flows._checks import check_scalar
-from distrax_flows._types import AutoregressiveConditioner, BijectorFn, Conditioner
+from distrax_flows._numerics import keep
+from distrax_flows._types import (
+    AutoregressiveConditioner,
+    BijectorFn,
+    Conditioner,
+    LinearizableConditioner,
+)
 
 __all__ = ["MaskedAutoregressive"]
 
@@ -85,18 +93,22 @@ class MaskedAutoregressive(distrax.Bijector):
         return check_scalar("bijector", self._bijector(params))
 
     def _inverse_by_steps(self, conditioner, y):
-        order = np.array(conditioner.order)
+        if not isinstance(conditioner, LinearizableConditioner):
+            return _solve(conditioner, self._inverse_scalars, y)
+        # What the scalars' bijector closes over may be traced, and asks for a gradient, too.
+        params = jax.eval_shape(conditioner, y)
+        one = jax.ShapeDtypeStruct(params.shape[:-2] + params.shape[-1:], params.dtype)
+        x = jax.ShapeDtypeStruct(params.shape[:-1], y.dtype)
+        y = jnp.broadcast_to(y, x.shape)
+        inverse, closed_over = jax.closure_convert(self._inverse_scalars, one, y[..., 0])
+        forward, also = jax.closure_convert(self._forward_scalars, params, x)
+        return _solve_implicitly(inverse, forward, conditioner, y, closed_over, also)
 
-        def step(state, inputs):
-            carry, params = state
-            i, y_i = inputs
-            x_i, log_det = self._scalars(params).inverse_and_log_det(y_i)
-            return conditioner.step(carry, i, x_i), (x_i, log_det)
+    def _inverse_scalars(self, params, y):
+        return self._scalars(params).inverse_and_log_det(y)
 
-        steps = jnp.arange(order.size), jnp.moveaxis(jnp.take(y, order, axis=-1), -1, 0)
-        _, (x, log_det) = jax.lax.scan(step, conditioner.start(y.shape[:-1]), steps)
-        x = jnp.moveaxis(jnp.take(x, np.argsort(order), axis=0), 0, -1)
-        return x, jnp.sum(log_det, axis=0)
+    def _forward_scalars(self, params, x):
+        return self._scalars(params).forward_and_log_det(x)
 
     def _inverse_by_passes(self, y):
         # After k passes the first k dimensions are right, whatever the order. The first pass is
@@ -108,3 +120,69 @@ class MaskedAutoregressive(distrax.Bijector):
         x = jax.lax.fori_loop(0, max(y.shape[-1] - 2, 0), one_pass, x)
         x, log_det = self._scalars(self._conditioner(x)).inverse_and_log_det(y)
         return jnp.asarray(x), jnp.sum(log_det, axis=-1)
+
+
+def _solve(conditioner, inverse, y):
+    """The inverse and its log-det, a dimension at a time."""
+
+    def step(state, inputs):
+        carry, params = state
+        i, y_i = inputs
+        x_i, log_det = inverse(params, y_i)
+        return conditioner.step(carry, i, x_i), (x_i, log_det)
+
+    inputs = _steps(conditioner.order, y, axis=-1)
+    _, (x, log_det) = jax.lax.scan(step, conditioner.start(y.shape[:-1]), inputs)
+    return _from_steps(conditioner.order, x, axis=-1), jnp.sum(log_det, axis=0)
+
+
+@functools.partial(jax.custom_jvp, nondiff_argnums=(0, 1))
+def _solve_implicitly(inverse, forward, conditioner, y, closed_over, also):
+    """`_solve`, whose gradient stores nothing of the steps.
+
+    With F the one-pass direction and c all that its parameters come from, F(x, c) = y: thus
+    F_x dx = dy - F_c dc. F_x is triangular, and dx found like x, a dimension at a time, by the
+    linear network that is the derivative of the conditioner's. JAX transposes those steps.
+    """
+    del forward, also
+    return _solve(conditioner, lambda params, y: inverse(params, y, *closed_over), y)
+
+
+@_solve_implicitly.defjvp
+def _solve_implicitly_jvp(inverse, forward, primals, tangents):
+    conditioner, _, _, also = primals
+    conditioner_dot, y_dot, _, also_dot = tangents
+    x, log_det = _solve_implicitly(inverse, forward, *primals)
+    x = keep(x)
+
+    params, params_dot = jax.jvp(lambda network: network(x), (conditioner,), (conditioner_dot,))
+    value, pull = jax.vjp(lambda params, x: forward(params, x, *also)[0], params, x)
+    by_params, by_x = pull(jnp.ones_like(value))
+    _, (moved, _) = jax.jvp(lambda *also: forward(params, x, *also), also, also_dot)
+    left = y_dot - moved - jnp.sum(by_params * params_dot, axis=-1)
+
+    linear, order = conditioner.linearize(x), conditioner.order
+
+    def step(state, inputs):
+        carry, change = state  # of the parameters, by the dimensions before
+        i, left_i, by_params_i, by_x_i = inputs
+        x_dot_i = (left_i - jnp.sum(by_params_i * change, axis=-1)) / by_x_i
+        return linear.step(carry, i, x_dot_i), (x_dot_i, change)
+
+    steps, left = _steps(order, left, axis=-1)
+    inputs = steps, left, _steps(order, by_params, axis=-2)[1], _steps(order, by_x, axis=-1)[1]
+    _, (x_dot, change) = jax.lax.scan(step, linear.start(x.shape[:-1]), inputs)
+    x_dot = _from_steps(order, x_dot, axis=-1)
+    params_dot += _from_steps(order, change, axis=-2)
+    _, (_, log_det_dot) = jax.jvp(forward, (params, x, *also), (params_dot, x_dot, *also_dot))
+    return (x, log_det), (x_dot, -jnp.sum(log_det_dot, axis=-1))
+
+
+def _steps(order, array, axis):
+    """Indices of the steps, and an array's parts in that order, dimensions leading."""
+    parts = jnp.take(array, np.array(order), axis=axis)
+    return jnp.arange(len(order)), jnp.moveaxis(parts, axis, 0)
+
+
+def _from_steps(order, parts, axis):
+    return jnp.moveaxis(jnp.take(parts, np.argsort(order), axis=0), 0, axis)

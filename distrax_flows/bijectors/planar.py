@@ -1,15 +1,14 @@
 """Planar flow, and the scalar maths that it shares with the Sylvester flow."""
 
 import distrax
-import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
 from distrax_flows._checks import check_event_size, check_float_array
-from distrax_flows._numerics import align, find_root, unit_vector
+from distrax_flows._numerics import align, find_root, unit_vector, value_and_slope
 from distrax_flows._types import Activation
 
-__all__ = ["Planar", "check_activation", "make_feasible", "solve_unit", "value_and_slope"]
+__all__ = ["Planar", "check_activation", "make_feasible", "solve_unit"]
 
 # The least slope of a -> a + m h(a), the map that decides whether a planar flow is invertible.
 MIN_SLOPE = 0.05
@@ -129,11 +128,6 @@ def make_feasible(a: Float[Array, "..."]) -> tuple[Float[Array, "..."], Float[Ar
     kappa = 1 - MIN_SLOPE
     log_share = -jnp.log1p(jnp.maximum(-a, 0) / kappa)
     return jnp.maximum(a, 0) + kappa * jnp.expm1(log_share), log_share
-
-
-def value_and_slope(activation: Activation, a: jax.Array) -> tuple[jax.Array, jax.Array]:
-    """The activation and its derivative, elementwise."""
-    return jax.jvp(activation, (a,), (jnp.ones_like(a),))
 
 
 def solve_unit(

@@ -8,6 +8,8 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
+from distrax_flows._numerics import KEPT
+
 __all__ = ["ScanChain"]
 
 
@@ -23,6 +25,9 @@ class ScanChain(distrax.Bijector):
         layer_fn: pure function from the parameters of one layer to its bijector, whose inputs and
             outputs have the same shape.
         params: pytree of the layers' parameters, each leaf with the leading axis `[N, ...]`.
+        remat: whether gradients store the inputs of layers (and the roots of numerical inverses)
+            only, and compute all else again. If not, they store products of matrices, too; what is
+            elementwise is computed again in any case, as storing it would take longer.
 
     Raises:
         ValueError: `params` holds no array, or the leading axes differ, or the layer's input and
@@ -36,7 +41,9 @@ class ScanChain(distrax.Bijector):
         [3. 5.]
     """
 
-    def __init__(self, layer_fn: Callable[[Any], distrax.Bijector], params: Any):
+    def __init__(
+        self, layer_fn: Callable[[Any], distrax.Bijector], params: Any, *, remat: bool = False
+    ):
         shapes = [jnp.shape(leaf) for leaf in jax.tree.leaves(params)]
         lengths = {shape[0] if shape else None for shape in shapes}
         if len(lengths) != 1 or None in lengths:
@@ -57,6 +64,7 @@ class ScanChain(distrax.Bijector):
         )
         self._layer_fn = layer_fn
         self._params = params
+        self._remat = remat
 
     @property
     def num_layers(self) -> int:
@@ -81,7 +89,7 @@ class ScanChain(distrax.Bijector):
         def apply(params, x):
             return getattr(self._layer_fn(params), method)(x), None
 
-        out, _ = scan_layers(apply, self._params, x, reverse=reverse)
+        out, _ = scan_layers(apply, self._params, x, reverse=reverse, remat=self._remat)
         return out
 
 
@@ -91,6 +99,7 @@ def scan_layers(
     x: Float[Array, "..."],
     *,
     reverse: bool,
+    remat: bool = False,
 ) -> tuple[tuple[Float[Array, "..."], Float[Array, "..."]], Any]:
     """Applies layers in turn and adds up their log-dets.
 
@@ -100,6 +109,7 @@ def scan_layers(
         layers: pytree of the layers' data, each leaf with the leading axis `[N, ...]`.
         x: input of the first layer that is applied.
         reverse: whether that is the last one.
+        remat: whether gradients store the layers' inputs only, and compute all else again.
 
     Returns:
         The output and the log-det of all layers; and everything else, stacked.
@@ -115,4 +125,14 @@ def scan_layers(
         (x, log_det), extra = apply(layer, x)
         return (x, total + log_det), extra
 
+    # What a gradient needs of each layer is copied to and from a stack of all layers'. That takes
+    # longer than most of it took to compute, but for products of matrices.
+    policy = _KEPT if remat else _PRODUCTS_AND_KEPT
+    step = jax.checkpoint(step, prevent_cse=False, policy=policy)
     return jax.lax.scan(step, start, layers, reverse=reverse)
+
+
+_KEPT = jax.checkpoint_policies.save_only_these_names(KEPT)
+_PRODUCTS_AND_KEPT = jax.checkpoint_policies.save_from_both_policies(
+    jax.checkpoint_policies.dots_saveable, _KEPT
+)

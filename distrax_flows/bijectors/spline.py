@@ -11,7 +11,7 @@ import numpy as np
 from jaxtyping import Array, Float, Int
 
 from distrax_flows._checks import check_choice, check_float_array, check_positive
-from distrax_flows._numerics import soft_clip
+from distrax_flows._numerics import keep, soft_clip
 
 __all__ = ["RationalQuadraticSpline"]
 
@@ -306,7 +306,7 @@ def _find_bin(
     knots = jnp.matmul(exp[..., :-1], jnp.asarray(sums, exp.dtype), precision="highest")
     knots += total[..., None] * _last_axis(jnp.asarray(floors, exp.dtype), knots.ndim)
     reached = (share * total)[..., None] >= knots
-    return jnp.sum(reached.astype(jnp.int32), axis=-1)
+    return keep(jnp.sum(reached.astype(jnp.int32), axis=-1))
 
 
 @jax.custom_jvp

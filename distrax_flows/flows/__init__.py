@@ -29,6 +29,8 @@ Arguments that all builders share, where they apply:
   Dimensions on circles get layers of their own: they start uniform, and circular-spline couplings
   transform them, given all other dimensions and the context; `base`, `standardize` and the flow's
   own layers then concern the other dimensions alone.
+* `remat`: whether gradients store the inputs of layers only, and compute all else again: memory of
+  one layer's network rather than of all, at the price of about one more pass. False by default.
 
 Each raises a ValueError at construction for sizes that are not positive integers, empty
 `hidden_sizes`, a base of another event shape, or a number of supports other than D.

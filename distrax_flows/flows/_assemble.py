@@ -32,6 +32,7 @@ class FlowOptions(TypedDict, total=False):
     base: distrax.DistributionLike | None
     standardize: bool
     support: Support | Sequence[Support] | None
+    remat: bool
 
 
 class Layers(NamedTuple):
@@ -42,6 +43,11 @@ class Layers(NamedTuple):
     activation: Activation
     between: Layer
     context: jax.Array | None
+    remat: bool
+
+    def stack(self, layer: Layer) -> Layer:
+        """All layers of a flow, each like `layer`."""
+        return Stack(layer, self.num_layers, remat=self.remat)
 
 
 def assemble(
@@ -56,6 +62,7 @@ def assemble(
     base: distrax.DistributionLike | None = None,
     standardize: bool = False,
     support: Support | Sequence[Support] | None = None,
+    remat: bool = False,
 ) -> distrax.Transformed:
     """A flow of the layers that `make_layers` returns, between a base and the data.
 
@@ -68,7 +75,7 @@ def assemble(
     batch_shape = ()
     if context is not None:
         batch_shape = check_float_array("context", context, min_ndim=1).shape[:-1]
-    layers = Layers(num_layers, hidden_sizes, activation, between, context)
+    layers = Layers(num_layers, hidden_sizes, activation, between, context, remat)
     layer = make_layers(layers)
     if standardize:
         layer = compose(Standardize(), layer)
@@ -142,4 +149,4 @@ def _circular_layers(x: jax.Array | None, layers: Layers) -> Layer:
         layers._replace(context=context, between=lambda x: Reverse()),
         features=lambda angle: jnp.concatenate([jnp.cos(angle), jnp.sin(angle)], axis=-1),
     )
-    return Stack(layer, layers.num_layers)
+    return layers.stack(layer)

@@ -10,7 +10,7 @@ from distrax_flows._checks import check_choice
 from distrax_flows.bijectors import MaskedAutoregressive
 from distrax_flows.families import Family
 from distrax_flows.flows._assemble import FlowOptions, Layers, assemble, elementwise_layer
-from distrax_flows.modules import MADE, Layer, Learned, Stack
+from distrax_flows.modules import MADE, Layer, Learned
 
 __all__ = ["autoregressive", "bernstein_autoregressive", "iaf", "maf", "nsf_autoregressive"]
 
@@ -48,7 +48,7 @@ def autoregressive(
     check_choice("fast", fast, ("density", "sampling"))
     return assemble(
         event_size,
-        lambda layers: Stack(_layer(family, layers, fast), layers.num_layers),
+        lambda layers: layers.stack(_layer(family, layers, fast)),
         **options,
     )
 

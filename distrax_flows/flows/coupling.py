@@ -12,7 +12,6 @@ from distrax_flows.modules import (
     Layer,
     LULinearLayer,
     ScaleLayer,
-    Stack,
     compose,
 )
 
@@ -41,7 +40,7 @@ def coupling(
     """
     return assemble(
         event_size,
-        lambda layers: Stack(coupling_layer(family, layers), layers.num_layers),
+        lambda layers: layers.stack(coupling_layer(family, layers)),
         **options,
     )
 
@@ -65,7 +64,7 @@ def nice(event_size: int, **options: Unpack[FlowOptions]) -> distrax.Transformed
     """
 
     def make_layers(layers: Layers) -> Layer:
-        couplings = Stack(coupling_layer(families.additive(), layers), layers.num_layers)
+        couplings = layers.stack(coupling_layer(families.additive(), layers))
         return compose(couplings, ScaleLayer())
 
     return assemble(event_size, make_layers, **options)

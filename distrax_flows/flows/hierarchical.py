@@ -9,7 +9,7 @@ from distrax_flows import families
 from distrax_flows.bijectors.hierarchical import HierarchicalCoupling
 from distrax_flows.families import Family
 from distrax_flows.flows._assemble import FlowOptions, Layers, assemble, elementwise_layer
-from distrax_flows.modules import MLP, Layer, Learned, OrthogonalLayer, Stack
+from distrax_flows.modules import MLP, Layer, Learned, OrthogonalLayer
 
 __all__ = ["hint"]
 
@@ -38,7 +38,7 @@ def hint(
     family = families.affine() if family is None else family
     return assemble(
         event_size,
-        lambda layers: Stack(_layer(family, layers), layers.num_layers),
+        lambda layers: layers.stack(_layer(family, layers)),
         **{"between": OrthogonalLayer(), **options},
     )
 

@@ -10,7 +10,6 @@ from distrax_flows import families
 from distrax_flows._types import Activation
 from distrax_flows.families import Family
 from distrax_flows.flows._assemble import FlowOptions, assemble, elementwise_layer
-from distrax_flows.modules import Stack
 from distrax_flows.supports import Support
 
 __all__ = ["bernstein", "conditional_bernstein", "independent"]
@@ -36,7 +35,7 @@ def independent(
     """
     return assemble(
         event_size,
-        lambda layers: Stack(elementwise_layer(family, layers), layers.num_layers),
+        lambda layers: layers.stack(elementwise_layer(family, layers)),
         **{"num_layers": 1, **options},
     )
 

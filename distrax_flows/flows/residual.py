@@ -16,7 +16,6 @@ from distrax_flows.modules import (
     Learned,
     PlanarLayer,
     RadialLayer,
-    Stack,
     SylvesterLayer,
 )
 
@@ -151,7 +150,7 @@ def _residual(
             }
         )
         if fast == "sampling":
-            return Stack(layer, layers.num_layers)
-        return Stack(lambda x: distrax.Inverse(Learned(layer)), layers.num_layers)
+            return layers.stack(layer)
+        return layers.stack(lambda x: distrax.Inverse(Learned(layer)))
 
     return assemble(event_size, make_layers, **options)

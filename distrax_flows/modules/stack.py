@@ -27,6 +27,7 @@ class Stack(hk.Module):
         layer: from an input `[..., D]` to a bijector that keeps the input's shape. It draws no
             random numbers after initialisation.
         num_layers: number of repetitions.
+        remat: whether gradients store the inputs of layers only (see `ScanChain`).
         name: name of the module.
 
     Raises:
@@ -44,10 +45,13 @@ class Stack(hk.Module):
         [8. 8.]
     """
 
-    def __init__(self, layer: Layer, num_layers: int, name: str | None = None):
+    def __init__(
+        self, layer: Layer, num_layers: int, *, remat: bool = False, name: str | None = None
+    ):
         super().__init__(name=name)
         self._layer = layer
         self._num_layers = check_positive_int("num_layers", num_layers)
+        self._remat = remat
 
     def __call__(self, x: Float[Array, "... D"]) -> distrax.Bijector:
         """The chain of all repetitions; `forward` applies the first one first."""
@@ -68,9 +72,9 @@ class Stack(hk.Module):
         lifted, updater = hk.lift_with_state(init, name="layers")
         params, state = lifted(hk.next_rng_key() if hk.running_init() else None, x)
         if state:
-            return _StatefulChain(layer.apply, params, state, updater)
+            return _StatefulChain(layer.apply, params, state, updater, self._remat)
         updater.ignore_update()
-        return ScanChain(lambda params: _Applied(layer.apply, params), params)
+        return ScanChain(lambda params: _Applied(layer.apply, params), params, remat=self._remat)
 
 
 class _Applied(distrax.Bijector):
@@ -91,11 +95,12 @@ class _Applied(distrax.Bijector):
 class _StatefulChain(distrax.Bijector):
     """A `ScanChain` whose layers may change their state; lives inside the Haiku transform."""
 
-    def __init__(self, apply, params, state, updater):
+    def __init__(self, apply, params, state, updater, remat):
         super().__init__(event_ndims_in=1)
         self._apply = apply
         self._layers = params, state
         self._updater = updater
+        self._remat = remat
 
     def forward_and_log_det(self, x):
         return self._scan("forward_and_log_det", x, reverse=False)
@@ -107,6 +112,6 @@ class _StatefulChain(distrax.Bijector):
         def apply(layer, x):
             return self._apply(*layer, method, x)
 
-        out, state = scan_layers(apply, self._layers, x, reverse=reverse)
+        out, state = scan_layers(apply, self._layers, x, reverse=reverse, remat=self._remat)
         self._updater.update(state)
         return out

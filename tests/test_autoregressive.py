@@ -1,0 +1,151 @@
+"""Gradients through the sequential direction: implicit, and those of the same maths by passes."""
+
+import itertools
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+import distrax_flows as dxf
+from distrax_flows import families, masks
+from distrax_flows.conditioners import MaskedMLP
+
+
+def make_network(event_size, num_params, hidden_sizes, *, order=None, residual=False, batch=()):
+    """A masked network with random parameters; `batch` is that of its first biases."""
+    rng = np.random.default_rng(0)
+    degrees = masks.hidden_degrees(event_size, hidden_sizes, context=False)
+    layer_masks = [masks.input_mask(event_size, degrees[0])]
+    layer_masks += [masks.hidden_mask(a, b) for a, b in itertools.pairwise(degrees)]
+    layer_masks.append(np.repeat(masks.output_mask(degrees[-1], event_size), num_params, axis=1))
+    return MaskedMLP(
+        weights=tuple(jnp.asarray(rng.normal(size=m.shape) * m / 2) for m in layer_masks),
+        biases=tuple(
+            jnp.asarray(rng.normal(size=((*batch, m.shape[1]) if i == 0 else m.shape[1:])))
+            for i, m in enumerate(layer_masks)
+        ),
+        degrees=tuple(tuple(d.tolist()) for d in degrees),
+        order=tuple(range(event_size)) if order is None else order,
+        activation=jnp.tanh,
+        residual=residual,
+    )
+
+
+def loss(network, y, bijector, *, steps):
+    """Something of both results; by steps and implicitly, or by D passes of plain autodiff."""
+    conditioner = network if steps else lambda x: network(x)
+    x, log_det = dxf.MaskedAutoregressive(conditioner, bijector).inverse_and_log_det(y)
+    return jnp.sum(jnp.sin(x) * jnp.arange(1.0, 1 + x.shape[-1])) + jnp.sum(jnp.cos(log_det))
+
+
+NETWORKS = {
+    "plain": {},
+    "ordered": {"order": (2, 0, 3, 1)},
+    "residual": {"hidden_sizes": (12, 12, 12), "residual": True},
+    "per-row biases": {"batch": (5,)},
+    "rows and columns": {"batch": (3, 1)},
+    "narrow": {"hidden_sizes": (2, 3)},
+}
+
+
+@pytest.mark.parametrize(
+    "family", [families.affine(), families.spline(4)], ids=["affine", "spline"]
+)
+@pytest.mark.parametrize("options", NETWORKS.values(), ids=NETWORKS)
+def test_gradients_are_those_of_the_passes(family, options, x64):
+    options = {"hidden_sizes": (12, 9), **options}
+    network = make_network(4, family.num_params, **options)
+    y = jnp.asarray(np.random.default_rng(1).normal(size=(5, 4)))
+    value, grads = jax.jit(
+        jax.value_and_grad(lambda n, y: loss(n, y, family.bijector, steps=True), argnums=(0, 1))
+    )(network, y)
+    expected_value, expected = jax.jit(
+        jax.value_and_grad(lambda n, y: loss(n, y, family.bijector, steps=False), argnums=(0, 1))
+    )(network, y)
+    np.testing.assert_allclose(value, expected_value, rtol=1e-10)
+    leaves = zip(*map(jax.tree.leaves, ((network, y), grads, expected)), strict=True)
+    for leaf, got, want in leaves:
+        there = leaf != 0  # not masked
+        np.testing.assert_allclose(got[there], want[there], rtol=1e-6, atol=1e-9)
+        assert np.abs(want[there]).max() > 1e-3
+
+
+def test_wide_networks_step_in_blocks(x64):
+    """Wide enough for blocked steps and for products in two halves."""
+    network = make_network(20, 2, (300, 500))
+    y = jnp.asarray(np.random.default_rng(1).normal(size=(2, 20)))
+    bijector = families.affine().bijector
+    x, _ = dxf.MaskedAutoregressive(network, bijector).inverse_and_log_det(y)
+    np.testing.assert_allclose(dxf.MaskedAutoregressive(network, bijector).forward(x), y, atol=1e-9)
+    got, want = (
+        jax.jit(jax.grad(lambda y, steps=steps: loss(network, y, bijector, steps=steps)))(y)
+        for steps in (True, False)
+    )
+    np.testing.assert_allclose(got, want, rtol=1e-6, atol=1e-9)
+
+
+def test_second_derivatives_and_forward_mode(x64):
+    family = families.affine()
+    network = make_network(3, family.num_params, (6,))
+    y = jnp.array([0.3, -1.0, 0.7])
+
+    def of(y, steps):
+        return loss(network, y, family.bijector, steps=steps)
+
+    for derivative in (jax.jacfwd, jax.hessian, lambda f: jax.jacrev(jax.grad(f))):
+        got, want = (jax.jit(derivative(lambda y, s=s: of(y, s)))(y) for s in (True, False))
+        np.testing.assert_allclose(got, want, rtol=1e-7, atol=1e-10)
+
+
+def test_what_the_bijector_closes_over_gets_its_gradient(x64):
+    network = make_network(3, 2, (6,))
+    y = jnp.array([[0.3, -1.0, 0.7]])
+
+    def of(scale, steps):
+        inner = families.affine().bijector
+        return loss(network, y, lambda params: inner(scale * params), steps=steps)
+
+    got, want = (jax.grad(of)(jnp.array(0.8), steps) for steps in (True, False))
+    np.testing.assert_allclose(got, want, rtol=1e-8)
+    assert abs(want) > 1e-3
+
+
+def test_vmap_over_networks(x64):
+    network = make_network(3, 2, (6,))
+    y = jnp.array([[0.3, -1.0, 0.7]])
+    networks = jax.tree.map(lambda leaf: jnp.stack([leaf, 1.2 * leaf]), network)
+    grads = jax.vmap(jax.grad(lambda n: loss(n, y, families.affine().bijector, steps=True)))(
+        networks
+    )
+    for i, scale in enumerate((1.0, 1.2)):
+        scaled = jax.tree.map(lambda leaf, scale=scale: scale * leaf, network)
+        one = jax.grad(lambda n: loss(n, y, families.affine().bijector, steps=True))(scaled)
+        for got, want in zip(jax.tree.leaves(grads), jax.tree.leaves(one), strict=True):
+            np.testing.assert_allclose(got[i], want, rtol=1e-7, atol=1e-10)
+
+
+def test_gradients_store_no_steps():
+    """Memory of the gradient grows with the event, not with its square."""
+
+    def megabytes(event_size):
+        network = make_network(event_size, 2, (8 * event_size,))
+        network = jax.tree.map(lambda leaf: leaf.astype(jnp.float32), network)
+        y = jnp.zeros((1000, event_size))
+        gradient = jax.jit(jax.grad(lambda n: loss(n, y, families.affine().bijector, steps=True)))
+        analysis = gradient.lower(network).compile().memory_analysis()
+        return analysis.temp_size_in_bytes / 2**20
+
+    assert megabytes(16) < 3 * megabytes(8)
+
+
+def test_the_derivative_steps_like_the_network():
+    network = make_network(4, 2, (12, 9), order=(2, 0, 3, 1))
+    network = jax.tree.map(lambda leaf: leaf.astype(jnp.float32), network)
+    x, x_dot = jnp.array([[0.3, -1.0, 0.7, 0.1]]), jnp.array([[1.0, 0.5, -2.0, 0.3]])
+    _, want = jax.jvp(network, (x,), (x_dot,))
+    linear = network.linearize(x)
+    carry, change = linear.start((1,))
+    for i, d in enumerate(network.order):
+        np.testing.assert_allclose(change, want[:, d], atol=1e-5)
+        carry, change = linear.step(carry, jnp.int32(i), x_dot[:, d])
