@@ -30,7 +30,7 @@ from tqdm import tqdm
 
 import distrax_flows as dxf
 from distrax_flows import plotting
-from experiments._common import device_name, format_table
+from experiments._common import device_name, format_table, use_compilation_cache
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -186,4 +186,5 @@ def _draw_ellipse(ax: "Axes", params: Params) -> None:
 
 
 if __name__ == "__main__":
+    use_compilation_cache()
     main(tyro.cli(Settings, prog="python -m experiments.rotation"))

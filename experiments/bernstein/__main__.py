@@ -6,7 +6,7 @@ import jax
 import tyro
 from tqdm import tqdm
 
-from experiments._common import device_name, format_table
+from experiments._common import device_name, format_table, use_compilation_cache
 from experiments.bernstein import targets
 from experiments.bernstein.column_pictures import draw_independent
 from experiments.bernstein.fits import HEADER, REGRESSIONS, fit_columns, fit_line, fit_regression
@@ -71,4 +71,5 @@ def main(settings: Settings) -> None:
 
 
 if __name__ == "__main__":
+    use_compilation_cache()
     main(tyro.cli(Settings, prog="python -m experiments.bernstein"))

@@ -7,7 +7,7 @@ import numpy as np
 import tyro
 from tqdm import tqdm
 
-from experiments._common import device_name, format_table
+from experiments._common import device_name, format_table, use_compilation_cache
 from experiments._results import Results, Row
 from experiments.flow_zoo.fits import COLUMNS, IDENTITY, finished_fit, make_model, timed_fits
 from experiments.flow_zoo.pictures import draw_sheet
@@ -80,4 +80,5 @@ def summary(rows: Sequence[Row], settings: Settings) -> str:
 
 
 if __name__ == "__main__":
+    use_compilation_cache()
     main(tyro.cli(Settings, prog="python -m experiments.flow_zoo"))

@@ -8,7 +8,14 @@ import tyro
 from tqdm import tqdm
 
 import distrax_flows as dxf
-from experiments._common import batches_of, device_name, format_table, num_parameters, score
+from experiments._common import (
+    batches_of,
+    device_name,
+    format_table,
+    num_parameters,
+    score,
+    use_compilation_cache,
+)
 from experiments._results import Row
 from experiments.flow_zoo.zoo import ZOO
 from experiments.gaussian_mixtures.models import make_flow, make_mixture, make_optimizer_for
@@ -98,4 +105,5 @@ def _run(name: str, event_size: int, settings: Settings) -> Row:
 
 
 if __name__ == "__main__":
+    use_compilation_cache()
     main(tyro.cli(Settings, prog="python -m experiments.gaussian_mixtures"))

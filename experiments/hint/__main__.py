@@ -8,7 +8,7 @@ import numpy as np
 import tyro
 from tqdm import tqdm
 
-from experiments._common import device_name, format_table
+from experiments._common import device_name, format_table, use_compilation_cache
 from experiments._results import Row
 from experiments.hint.fits import (
     COLUMNS,
@@ -89,4 +89,5 @@ def summary(rows: Sequence[Row]) -> str:
 
 
 if __name__ == "__main__":
+    use_compilation_cache()
     main(tyro.cli(Settings, prog="python -m experiments.hint"))

@@ -8,7 +8,7 @@ import jax
 import tyro
 from tqdm import tqdm
 
-from experiments._common import device_name, format_table
+from experiments._common import device_name, format_table, use_compilation_cache
 from experiments._results import Row
 from experiments.nice_realnvp.fits import Fitted, fit, make_learner, once, twice
 from experiments.nice_realnvp.inpainting import complete
@@ -92,4 +92,5 @@ def _write(path: Path, rows: Sequence[Row]) -> None:
 
 
 if __name__ == "__main__":
+    use_compilation_cache()
     main(tyro.cli(Settings, prog="python -m experiments.nice_realnvp"))

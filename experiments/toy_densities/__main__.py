@@ -7,7 +7,7 @@ import numpy as np
 import tyro
 from tqdm import tqdm
 
-from experiments._common import device_name, format_table
+from experiments._common import device_name, format_table, use_compilation_cache
 from experiments._results import Row
 from experiments.toy_densities.fits import as_fitted, finished_fit, make_model
 from experiments.toy_densities.pictures import draw_density, draw_overview
@@ -69,4 +69,5 @@ def summary(rows: Sequence[Row], settings: Settings) -> str:
 
 
 if __name__ == "__main__":
+    use_compilation_cache()
     main(tyro.cli(Settings, prog="python -m experiments.toy_densities"))

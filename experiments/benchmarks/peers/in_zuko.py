@@ -12,13 +12,14 @@ def make(name: str, size: Size) -> Contestant:
     """Its flow of that kind; the density is the fast direction."""
     torch.manual_seed(0)
     options = {"transforms": size.layers, "hidden_features": (size.hidden, size.hidden)}
-    if name.startswith("nsf"):
-        # Two passes make its autoregressive transform a coupling.
-        passes = 2 if name == "nsf_coupling" else None
-        flow = zuko.flows.NSF(size.event, bins=NUM_BINS, passes=passes, **options)
+    if name == "nsf_autoregressive":
+        flow = zuko.flows.NSF(size.event, bins=NUM_BINS, **options)
     elif name == "maf":
         flow = zuko.flows.MAF(size.event, **options)
     else:
+        if name == "nsf_coupling":  # what its NSF is made of, in couplings
+            options["univariate"] = zuko.transforms.MonotonicRQSTransform
+            options["shapes"] = [(NUM_BINS,), (NUM_BINS,), (NUM_BINS - 1,)]
         flow = zuko.flows.RealNVP(size.event, **options)
     device = "cuda" if torch.cuda.is_available() else "cpu"
     flow = flow.to(device)

@@ -1,0 +1,110 @@
+"""The benchmarks run, compare like with like, and write what they measured."""
+
+import csv
+import dataclasses
+
+import jax
+import numpy as np
+import pytest
+
+pytest.importorskip("tyro")
+
+from experiments.benchmarks import scaling
+from experiments.benchmarks.peers import __main__ as peers
+from experiments.benchmarks.peers.contestants import make
+from experiments.benchmarks.peers.settings import FLOWS, MEASURES, Settings, Size
+
+SMALL = Size(batch=6, event=4, layers=2, hidden=8)
+
+
+def read(path):
+    with path.open(newline="") as file:
+        return list(csv.DictReader(file))
+
+
+@pytest.mark.parametrize("flow", FLOWS)
+def test_all_have_networks_of_equal_sizes(flow):
+    ours, bare = make("ours", flow, SMALL), make("bare", flow, SMALL)
+    assert ours.num_params == bare.num_params
+    alone = make("distrax", flow, SMALL)
+    assert (alone is None) == (flow in ("maf", "nsf_autoregressive"))
+    assert alone is None or alone.num_params == ours.num_params
+
+
+@pytest.mark.parametrize("library", ["ours", "bare", "distrax"])
+def test_a_step_trains(library):
+    contestant = make(library, "realnvp", SMALL)
+    losses = [float(contestant.calls["train step"]()) for _ in range(50)]
+    assert losses[-1] < losses[0]
+
+
+@pytest.mark.parametrize("library", ["flowjax", "zuko"])
+@pytest.mark.parametrize("flow", FLOWS)
+def test_peers_make_flows_of_the_same_shapes(library, flow):
+    pytest.importorskip(library)
+    contestant = make(library, flow, SMALL)
+    assert np.shape(contestant.calls["log_prob"]()) == (SMALL.batch,)
+    assert np.shape(contestant.calls["sample"]()) == (SMALL.batch, SMALL.event)
+    assert contestant.num_params == pytest.approx(make("ours", flow, SMALL).num_params, rel=0.3)
+
+
+def test_table_and_picture(tmp_path):
+    settings = Settings(
+        flows=("realnvp",), libraries=("bare", "ours"), starts=False, quick=True, output=tmp_path
+    )
+    peers.main(settings)
+    table = read(tmp_path / "peers.csv")
+    assert [(row["measure"], row["library"]) for row in table] == [
+        (measure, library) for measure in MEASURES for library in settings.libraries
+    ]
+    for row in table:
+        low, middle, high = (float(row[name]) for name in ("ratio_q25", "ratio", "ratio_q75"))
+        assert 0 < low <= middle <= high
+        assert float(row["median_ms"]) > 0
+        assert row["library"] != "ours" or low == high == 1
+    assert 0 < (tmp_path / "peers.png").stat().st_size < 300_000
+
+
+def test_starts_are_measured_in_a_process_of_their_own():
+    found = peers.measure_starts("ours", "realnvp", SMALL)
+    assert set(found) == {"train step", "sample"}
+    assert all(start["compile_s"] > 0.01 for start in found.values())
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        (Settings(flows=("glow",)), "`flows` must be one of .*got 'glow'"),
+        (Settings(libraries=("bare",)), "`libraries` must hold 'ours'"),
+        (Settings(libraries=()), "`libraries` must hold at least one"),
+        (Settings(min_rounds=0), "`min_rounds` must be at least 1"),
+    ],
+)
+def test_refusals(settings, message, tmp_path):
+    with pytest.raises(ValueError, match=message):
+        peers.main(dataclasses.replace(settings, output=tmp_path))
+
+
+def test_scaling(tmp_path):
+    settings = scaling.Settings(flows=("realnvp",), quick=True, output=tmp_path)
+    scaling.main(settings)
+    table = read(tmp_path / "scaling.csv")
+    sizes = {(row["varied"], row["size"]) for row in table}
+    assert {("depth", "1"), ("depth", "2"), ("event_size", "4"), ("batch_size", "10")} <= sizes
+    assert all(float(row[cost]) > 0 for row in table for cost in ("compile_s", "run_ms"))
+    assert 0 < (tmp_path / "scaling.png").stat().st_size < 300_000
+    with pytest.raises(ValueError, match="`flows` must be among"):
+        scaling.main(scaling.Settings(flows=("flow",), output=tmp_path))
+
+
+def test_slopes_are_exponents():
+    rows = [
+        {"flow": "maf", "varied": "depth", "size": size, "measure": "sample"}
+        | {"compile_s": str(size), "run_ms": str(3 * size**2), "memory_mb": str(size**-1)}
+        for size in (1, 2, 4, 8)
+    ]
+    assert scaling.slopes(rows) == [["maf", "depth", "sample", "1.00", "2.00", "-1.00"]]
+
+
+def test_no_benchmark_turns_on_the_cache():
+    assert jax.config.jax_compilation_cache_dir is None
