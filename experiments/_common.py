@@ -17,7 +17,7 @@ def use_compilation_cache() -> None:
 
     `JAX_COMPILATION_CACHE_DIR` names another; `JAX_ENABLE_COMPILATION_CACHE=0` keeps nothing.
     """
-    if jax.config.jax_compilation_cache_dir is None:
+    if "JAX_COMPILATION_CACHE_DIR" not in os.environ:
         caches = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
         jax.config.update("jax_compilation_cache_dir", str(caches / "distrax_flows" / "jax"))
     jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.2)

@@ -2,8 +2,10 @@
 
 import csv
 import dataclasses
+import os
+import subprocess
+import sys
 
-import jax
 import numpy as np
 import pytest
 
@@ -106,5 +108,21 @@ def test_slopes_are_exponents():
     assert scaling.slopes(rows) == [["maf", "depth", "sample", "1.00", "2.00", "-1.00"]]
 
 
-def test_no_benchmark_turns_on_the_cache():
-    assert jax.config.jax_compilation_cache_dir is None
+@pytest.mark.parametrize("named", [True, False])
+def test_what_is_compiled_is_kept(named, tmp_path):
+    code = """
+import jax
+from experiments._common import use_compilation_cache
+use_compilation_cache()
+jax.config.update("jax_persistent_cache_min_compile_time_secs", 0)
+jax.jit(lambda x: x + 1)(1.0)
+"""
+    environ = {k: v for k, v in os.environ.items() if k != "JAX_COMPILATION_CACHE_DIR"}
+    environ["XDG_CACHE_HOME"] = str(tmp_path)
+    folder = tmp_path / "distrax_flows" / "jax"
+    if named:
+        folder = tmp_path / "other"
+        environ["JAX_COMPILATION_CACHE_DIR"] = str(folder)
+    subprocess.run([sys.executable, "-c", code], env=environ, check=True)
+    assert any(folder.iterdir())
+    assert named == (tmp_path / "other").exists()

@@ -116,9 +116,10 @@ def measure(name: str, what: str, value: int, settings: Settings) -> list[dict[s
         start = time.perf_counter()
         compiled = jax.jit(functions[measured]).lower(params, x).compile()
         compile_s = time.perf_counter() - start
-        memory = compiled.memory_analysis().temp_size_in_bytes / 2**20
+        analysis = compiled.memory_analysis()
+        memory = analysis.temp_size_in_bytes / 2**20 if analysis is not None else float("nan")
         run_ms = float("nan")
-        if memory < 1024 * settings.max_memory_gb:
+        if not memory >= 1024 * settings.max_memory_gb:
             run_ms = median_ms(lambda run=compiled: run(params, x), settings.repeats)
         costs = (f"{cost:.4g}" for cost in (compile_s, run_ms, memory))
         row = {"flow": name, "varied": what, "size": value, "measure": measured}

@@ -18,7 +18,7 @@ from experiments.benchmarks.peers.pictures import draw_ratios
 from experiments.benchmarks.peers.settings import MEASURES, Settings, Size, rows
 from experiments.benchmarks.peers.starts import MEASURED, measure_starts
 
-COLUMNS = (
+COLUMNS: tuple[str, ...] = (
     "flow", "size", "measure", "library", "num_params", "median_ms", "q25_ms", "q75_ms",
     "ratio", "ratio_q25", "ratio_q75", "rounds", "compile_s", "memory_mb", "jax_version", "device",
 )  # fmt: skip
