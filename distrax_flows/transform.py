@@ -1,5 +1,6 @@
 """From a flow built in Haiku to pure functions of its parameters."""
 
+import functools
 import inspect
 from collections.abc import Callable, Sequence
 from typing import Any, TypeAlias
@@ -11,6 +12,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float
 
 from distrax_flows._checks import check_float_array
+from distrax_flows._chunks import Chunks, cut
 from distrax_flows._types import Shape
 from distrax_flows.distribution import FlowDistribution
 
@@ -156,6 +158,11 @@ class Flow:
     Shapes. Data `[..., D]`, contexts `[..., C]`; batch axes of data and context broadcast.
     Samples have `sample_shape + context_batch_shape + (D,)`, every row with noise of its own.
 
+    Memory. Given a `batch_size`, a method runs on that many rows at a time, and needs the memory of
+    those, besides its inputs and outputs; so do its gradients, which then evaluate the flow once
+    more. Values are the same up to rounding. Draws are others than without it: they depend on the
+    key and on `batch_size`. One that holds all rows changes nothing.
+
     All methods are jit-compiled, differentiable in parameters and inputs, and free of side
     effects; they need no Haiku transform around them. A `Flow` is static under jit and hashes by
     identity: make it once.
@@ -165,6 +172,10 @@ class Flow:
         self._call = call
         self._init = jax.jit(init, static_argnums=(1, 3))
         self._apply = jax.jit(apply, static_argnums=(1, 3, 5))
+        self._evaluate_chunks = jax.jit(
+            functools.partial(_evaluate_chunks, apply), static_argnums=(1, 4)
+        )
+        self._draw_chunks = jax.jit(functools.partial(_draw_chunks, apply), static_argnums=(1, 4))
 
     def init(
         self,
@@ -190,10 +201,12 @@ class Flow:
         params: Params,
         x: Float[Array, "... D"],
         context: Float[Array, "... C"] | None = None,
+        *,
+        batch_size: int | None = None,
     ) -> Float[Array, "..."]:
         """Log-density of `x`, in nats."""
         x, context = self._call.check_event(x, context)
-        return self._apply(params, "log_prob", context, False, x)
+        return self._evaluate("log_prob", params, x, context, batch_size)
 
     def sample(
         self,
@@ -201,10 +214,11 @@ class Flow:
         key: jax.Array,
         sample_shape: int | Sequence[int] = (),
         context: Float[Array, "... C"] | None = None,
+        *,
+        batch_size: int | None = None,
     ) -> Float[Array, "... D"]:
         """Draws of shape `sample_shape + context_batch_shape + (D,)`."""
-        context = self._call.check_context(context)
-        return self._apply(params, "sample", context, False, key, _as_shape(sample_shape))
+        return self._draw("sample", params, key, sample_shape, context, batch_size)
 
     def sample_and_log_prob(
         self,
@@ -212,38 +226,58 @@ class Flow:
         key: jax.Array,
         sample_shape: int | Sequence[int] = (),
         context: Float[Array, "... C"] | None = None,
+        *,
+        batch_size: int | None = None,
     ) -> tuple[Float[Array, "... D"], Float[Array, "..."]]:
         """Draws, and their log-densities, from one run of the flow's forward direction."""
-        context = self._call.check_context(context)
-        return self._apply(
-            params, "sample_and_log_prob", context, False, key, _as_shape(sample_shape)
-        )
+        return self._draw("sample_and_log_prob", params, key, sample_shape, context, batch_size)
 
     def forward(
         self,
         params: Params,
         z: Float[Array, "... D"],
         context: Float[Array, "... C"] | None = None,
+        *,
+        batch_size: int | None = None,
     ) -> tuple[Float[Array, "... D"], Float[Array, "..."]]:
         """From base to data: the value and the log-det."""
         z, context = self._call.check_event(z, context, "z")
-        return self._apply(params, "forward", context, False, z)
+        return self._evaluate("forward", params, z, context, batch_size)
 
     def inverse(
         self,
         params: Params,
         x: Float[Array, "... D"],
         context: Float[Array, "... C"] | None = None,
+        *,
+        batch_size: int | None = None,
     ) -> tuple[Float[Array, "... D"], Float[Array, "..."]]:
         """From data to base: the value and the log-det."""
         x, context = self._call.check_event(x, context)
-        return self._apply(params, "inverse", context, False, x)
+        return self._evaluate("inverse", params, x, context, batch_size)
 
     def distribution(
         self, params: Params, context: Float[Array, "... C"] | None = None
     ) -> FlowDistribution:
         """The flow with its parameters, and context, bound: a `distrax.Distribution`."""
         return FlowDistribution(self, params, self._call.check_context(context))
+
+    def _evaluate(self, method: str, params: Params, x, context, batch_size: int | None) -> Any:
+        chunks = cut(x.shape[:-1], batch_size)
+        if chunks is None:
+            return self._apply(params, method, context, False, x)
+        return self._evaluate_chunks(params, method, context, x, chunks)
+
+    def _draw(
+        self, method: str, params: Params, key, sample_shape, context, batch_size: int | None
+    ) -> Any:
+        context = self._call.check_context(context)
+        sample_shape = _as_shape(sample_shape)
+        context_shape = () if context is None else context.shape[:-1]
+        chunks = cut(sample_shape + context_shape, batch_size)
+        if chunks is None:
+            return self._apply(params, method, context, False, key, sample_shape)
+        return self._draw_chunks(params, method, context, key, chunks)
 
 
 class StatefulFlow:
@@ -301,6 +335,23 @@ class StatefulFlow:
         """From data to base: the value and the log-det; and the new state."""
         x, context = self._call.check_event(x, context)
         return self._apply(params, state, "inverse", context, is_training, x)
+
+
+def _evaluate_chunks(apply: Callable, params: Params, method: str, context, x, chunks: Chunks):
+    def evaluate(x, context):
+        return apply(params, method, context, False, x)
+
+    return chunks.map(evaluate, chunks.split(x), context)
+
+
+def _draw_chunks(apply: Callable, params: Params, method: str, context, key, chunks: Chunks):
+    def draw(key, context):
+        # Rows of contexts have a draw each.
+        per_row = context is not None and context.ndim > 1
+        sample_shape = () if per_row else (chunks.batch_size,)
+        return apply(params, method, context, False, key, sample_shape)
+
+    return chunks.map(draw, jax.random.split(key, chunks.num_chunks), context)
 
 
 def _log_prob(flow: distrax.Transformed, x):
