@@ -15,10 +15,10 @@ MODULES = sorted(path.relative_to(PACKAGE) for path in PACKAGE.rglob("*.py"))
 # First match wins. __init__ files take the level of their folder; the top one sees everything.
 LEVELS = [
     (r"__init__\.py", 9),
-    (r"(_types|_checks|_numerics|masks)\.py", 0),
+    (r"(_types|_checks|_chunks|_numerics|masks)\.py", 0),
     (r"bijectors/|densities/|(families|conditioners|supports|_base)\.py", 1),
     (r"modules/|bases\.py", 2),
-    (r"flows/|(transform|distribution|_chunks)\.py", 3),
+    (r"flows/|(transform|distribution)\.py", 3),
     (r"training/|testing/|plotting\.py", 4),
 ]
 
