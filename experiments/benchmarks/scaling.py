@@ -174,7 +174,10 @@ def draw(path: Path, rows: list[dict[str, Any]]) -> None:
                 axes.set_xlabel(what.replace("_", " "))
             if j == 0:
                 axes.set_ylabel(TITLES[cost])
-    panels[0, 0].legend(fontsize="x-small")
+    figure.legend(
+        *panels[0, 0].get_legend_handles_labels(), loc="outside upper center", ncols=4,
+        fontsize="small",
+    )  # fmt: skip
     figure.savefig(path, dpi=80)
 
 
