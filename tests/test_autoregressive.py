@@ -111,6 +111,21 @@ def test_what_the_bijector_closes_over_gets_its_gradient(x64):
     assert abs(want) > 1e-3
 
 
+def test_events_may_be_narrower_than_the_network(x64):
+    network = make_network(3, 2, (6,))
+    y = jnp.array([[0.3, -1.0, 0.7]])
+    bijector = families.affine().bijector
+
+    def gradient(dtype):
+        narrow = y.astype(dtype)
+        return jax.grad(lambda n: loss(n, narrow, bijector, steps=True))(network)
+
+    single, double = gradient(jnp.float32), gradient(jnp.float64)
+    for got, want in zip(jax.tree.leaves(single), jax.tree.leaves(double), strict=True):
+        assert got.dtype == want.dtype == jnp.float64
+        np.testing.assert_allclose(got, want, rtol=1e-4, atol=1e-4)
+
+
 def test_vmap_over_networks(x64):
     network = make_network(3, 2, (6,))
     y = jnp.array([[0.3, -1.0, 0.7]])

@@ -29,6 +29,10 @@ class MaskedAutoregressive(distrax.Bijector):
     that can `start` and `step` (see `AutoregressiveConditioner`; MADE can) all D steps together
     cost about one evaluation of the network; with a plain callable they cost D evaluations.
 
+    Gradients through `inverse` are those of the implicit function where the conditioner can
+    `linearize`, as MADE's network can: they take about as long as the steps and one pass together,
+    and store nothing of the steps. Else autodiff goes through them, and stores the carries of all.
+
     As a flow from base to data this is IAF (fast sampling); its `distrax.Inverse` is MAF (fast
     density).
 
@@ -98,9 +102,9 @@ class MaskedAutoregressive(distrax.Bijector):
         # What the scalars' bijector closes over may be traced, and asks for a gradient, too.
         params = jax.eval_shape(conditioner, y)
         one = jax.ShapeDtypeStruct(params.shape[:-2] + params.shape[-1:], params.dtype)
-        x = jax.ShapeDtypeStruct(params.shape[:-1], y.dtype)
-        y = jnp.broadcast_to(y, x.shape)
+        y = jnp.broadcast_to(y, params.shape[:-1])
         inverse, closed_over = jax.closure_convert(self._inverse_scalars, one, y[..., 0])
+        x, _ = jax.eval_shape(self._inverse_scalars, params, y)
         forward, also = jax.closure_convert(self._forward_scalars, params, x)
         return _solve_implicitly(inverse, forward, conditioner, y, closed_over, also)
 
