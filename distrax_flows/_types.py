@@ -9,13 +9,14 @@ from typing import Any, Protocol, runtime_checkable
 
 import distrax
 import jax
-from jaxtyping import Array, Float, Int
+from jaxtyping import Array, Float
 
 __all__ = [
     "Activation",
     "AutoregressiveConditioner",
     "BijectorFn",
     "Conditioner",
+    "DecideFn",
     "LinearizableConditioner",
     "Shape",
 ]
@@ -31,36 +32,41 @@ BijectorFn = Callable[[jax.Array], distrax.Bijector]
 Conditioner = Callable[[jax.Array], jax.Array]
 
 
+# From the parameters [..., P] of a dimension, and what else belongs to it, to its value [...], and
+# anything else.
+DecideFn = Callable[[jax.Array, Any], tuple[jax.Array, Any]]
+
+
 @runtime_checkable
 class AutoregressiveConditioner(Protocol):
     """A network whose parameters for one dimension depend on the dimensions before it only.
 
-    `order[i]` names the dimension that comes i-th. Calling the conditioner gives the parameters
-    of all dimensions at once; `start` and `step` give them one dimension at a time, like the
-    initial state and the step of an RNN cell, so that a sequential inverse costs about one
-    evaluation of the network in total rather than one per dimension. Both must be pure: they
-    run inside `jax.lax.scan`.
+    "Before" is meant in an order of its own choice. Calling the conditioner gives the parameters of
+    all dimensions at once; `unfold` gives them one dimension at a time, so that a sequential
+    inverse costs about one evaluation of the network in total rather than one per dimension.
     """
-
-    @property
-    def order(self) -> Shape:
-        """The permutation of `0..D-1` in which dimensions become known."""
-        ...
 
     def __call__(self, x: Float[Array, "... D"]) -> Float[Array, "... D P"]:
         """Parameters of every dimension, each from the dimensions that come before it."""
         ...
 
-    def start(self, batch_shape: Shape) -> tuple[Any, Float[Array, "... P"]]:
-        """The carry when nothing is known yet, and the parameters of dimension `order[0]`."""
-        ...
+    def unfold(
+        self, decide: DecideFn, inputs: Any, batch_shape: Shape
+    ) -> tuple[Float[Array, "D ..."], Any]:
+        """Decides dimension after dimension: `x_d, out_d = decide(params_d(x_<d), inputs_d)`.
 
-    def step(
-        self, carry: Any, i: Int[Array, ""], x_i: Float[Array, "..."]
-    ) -> tuple[Any, Float[Array, "... P"]]:
-        """Makes `x[order[i]]` known; returns the parameters of dimension `order[i + 1]`.
+        Pure: it may run inside of `jax.lax.scan`.
 
-        After the last dimension there is none to follow, and the parameters are arbitrary.
+        Args:
+            decide: from the parameters `[..., P]` of a dimension, and its row of `inputs`, to its
+                value `[...]`, and any arrays else.
+            inputs: pytree of arrays `[D, ...]`.
+            batch_shape: shape of the values of one dimension; that of the conditioner's parameters
+                broadcasts to it.
+
+        Returns:
+            The values `[D, ...]`, dimensions leading, and all else that `decide` returned, stacked
+            likewise.
         """
         ...
 
@@ -73,5 +79,5 @@ class LinearizableConditioner(AutoregressiveConditioner, Protocol):
     """
 
     def linearize(self, x: Float[Array, "... D"]) -> Any:
-        """The derivative at `x`, with `start` and `step` for changes of inputs and parameters."""
+        """The derivative at `x`: it can `unfold` changes of inputs, from those of parameters."""
         ...

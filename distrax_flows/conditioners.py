@@ -3,15 +3,17 @@
 import dataclasses
 import functools
 import itertools
+from collections.abc import Sequence
 from typing import Any
 
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Float, Int
+from jaxtyping import Array, Float
 
 from distrax_flows._numerics import align, value_and_slope
-from distrax_flows._types import Activation, Shape
+from distrax_flows._types import Activation, DecideFn, Shape
+from distrax_flows._unfold import unfold
 
 __all__ = ["LinearizedMLP", "MaskedMLP"]
 
@@ -82,27 +84,25 @@ class MaskedMLP:
 
     def _affine(self, hidden, layer):
         """The next layer, before its activation."""
-        weight, plan = self.weights[layer], self._plans[layer]
+        weight = self.weights[layer]
         parts = [
             hidden[..., :num_inputs] @ weight[:num_inputs, first:last]
-            for num_inputs, first, last in plan.dense_blocks
+            for num_inputs, first, last in self._dense_blocks[layer]
         ]
         product, bias = align(jnp.concatenate(parts, axis=-1), self.biases[layer])
         return product + bias
 
-    def start(self, batch_shape: Shape) -> tuple[Any, Float[Array, "... P"]]:
-        """See `AutoregressiveConditioner`. The carry holds the inputs, activations and sums.
-
-        Features lead and the batch trails in the carry, so that a step's slices are contiguous.
-        """
-        batch_shape = jnp.broadcast_shapes(batch_shape, *(b.shape[:-1] for b in self.biases))
-        return self._start(batch_shape, self._units)
-
-    def step(
-        self, carry: Any, i: Int[Array, ""], x_i: Float[Array, "..."]
-    ) -> tuple[Any, Float[Array, "... P"]]:
+    def unfold(
+        self, decide: DecideFn, inputs: Any, batch_shape: Shape
+    ) -> tuple[Float[Array, "D ..."], Any]:
         """See `AutoregressiveConditioner`."""
-        return self._step(carry, i, x_i, self._units)
+
+        def activate(layer, sums, bias):
+            sums = _add_rows(sums, bias)
+            return sums if layer == len(self.degrees) else self.activation(sums)
+
+        biases = [jnp.moveaxis(bias, -1, 0) for bias in self.biases]
+        return self._unfold(decide, inputs, biases, activate, batch_shape)
 
     def linearize(self, x: Float[Array, "... D"]) -> "LinearizedMLP":
         """The derivative at `x`: a linear network that starts and steps likewise."""
@@ -118,60 +118,32 @@ class MaskedMLP:
     def _in_order(self, x):
         return x if self._sequential else jnp.take(x, np.array(self.order), axis=-1)
 
-    def _units(self, layer, start, sums):
-        """Units of a layer from the index `start` on, from what their inputs sum up to."""
-        bias = _rows(jnp.moveaxis(self.biases[layer], -1, 0), start, sums.shape[0])
-        sums = _add_rows(sums, bias)
-        return self.activation(sums) if layer < len(self.degrees) else sums
-
-    def _start(self, batch_shape, units):
-        def zeros(size):
-            return jnp.zeros((size, *batch_shape), self.weights[0].dtype)
-
-        activations = tuple(zeros(weight.shape[0]) for weight in self.weights)
-        sums = tuple(zeros(plan.sum_width) for plan in self._plans)
-        return self._reveal((activations, sums), jnp.int32(0), units)
-
-    def _step(self, carry, i, x_i, units):
-        (inputs, *hidden), sums = carry
-        inputs = jax.lax.dynamic_update_slice_in_dim(inputs, x_i[None], i, axis=0)
-        return self._reveal(((inputs, *hidden), sums), i + 1, units)
-
-    def _reveal(self, carry, degree, units):
-        """Computes the units of a degree, whose inputs are all known, and that position's output.
-
-        Each layer's new units lie in a slice as wide as its most frequent degree. Units of higher
-        degree in that slice are wrong for now; masked weights keep them from all that is right,
-        and they are computed again once their turn comes. Units of lower degree in it, as there
-        may be at the end of a layer, come out as they were.
-        """
-        (inputs, *hidden), sums = carry
-        activations, new_sums = [inputs], []
-        for layer, plan in enumerate(self._plans):
-            start = plan.start(degree)
-            new, layer_sums = plan.new_sums(
-                activations[-1], sums[layer], self.weights[layer], degree
-            )
-            new_sums.append(layer_sums)
-            new = units(layer, start, new)
-            if layer < len(hidden):
-                if self.residual and layer > 0:
-                    new += _rows(activations[-1], start, plan.width)
-                new = jax.lax.dynamic_update_slice_in_dim(hidden[layer], new, start, axis=0)
-            activations.append(new)
-        *activations, params = activations
-        return (tuple(activations), tuple(new_sums)), jnp.moveaxis(params, 0, -1)
+    def _unfold(self, decide, inputs, own, activate, batch_shape):
+        if not self._sequential:
+            inputs = jax.tree.map(lambda array: array[np.array(self.order)], inputs)
+        results = unfold(
+            decide,
+            inputs,
+            self.weights,
+            own,
+            activate,
+            steps=(range(len(self.order)), *self.degrees, self._output_degrees),
+            batch_shape=batch_shape,
+            residual=self.residual,
+        )
+        if self._sequential:
+            return results
+        return jax.tree.map(lambda array: array[np.argsort(self.order)], results)
 
     @functools.cached_property
-    def _plans(self) -> tuple["_StepPlan", ...]:
+    def _dense_blocks(self) -> list[tuple[tuple[int, int, int], ...]]:
+        degrees = range(1, len(self.order) + 1), *self.degrees, self._output_degrees
+        return list(itertools.starmap(_dense_blocks, itertools.pairwise(degrees)))
+
+    @property
+    def _output_degrees(self) -> Shape:
         event_size = len(self.order)
-        degrees = [np.arange(1, event_size + 1), *map(np.array, self.degrees)]
-        num_params = self.weights[-1].shape[-1] // event_size
-        degrees.append(np.repeat(np.arange(event_size), num_params))
-        return tuple(
-            _StepPlan(inputs, outputs, event_size)
-            for inputs, outputs in itertools.pairwise(degrees)
-        )
+        return tuple(np.repeat(range(event_size), self.weights[-1].shape[-1] // event_size))
 
     @property
     def _sequential(self) -> bool:
@@ -190,82 +162,19 @@ class LinearizedMLP:
     network: MaskedMLP
     slopes: tuple[Float[Array, "H ..."], ...]
 
-    def start(self, batch_shape: Shape) -> tuple[Any, Float[Array, "... P"]]:
+    def unfold(
+        self, decide: DecideFn, inputs: Any, batch_shape: Shape
+    ) -> tuple[Float[Array, "D ..."], Any]:
         """See `AutoregressiveConditioner`; for changes of the inputs and of the parameters."""
-        return self.network._start(batch_shape, self._units)
 
-    def step(
-        self, carry: Any, i: Int[Array, ""], x_i: Float[Array, "..."]
-    ) -> tuple[Any, Float[Array, "... P"]]:
-        """See `AutoregressiveConditioner`; for changes of the inputs and of the parameters."""
-        return self.network._step(carry, i, x_i, self._units)
+        def activate(layer, sums, slopes):
+            return sums if layer == len(self.slopes) else slopes * sums
 
-    def _units(self, layer, start, sums):
-        if layer == len(self.slopes):
-            return sums
-        return _rows(self.slopes[layer], start, sums.shape[0]) * sums
-
-
-class _StepPlan:
-    """Where, in one layer, the units of each degree lie, and how a step computes them.
-
-    A step could multiply all of the layer's inputs by the few columns of the new units, but such
-    thin products run at the speed of memory. In wide layers degrees are therefore taken in blocks:
-    at the first degree of a block one large product sums what all units of the block get from
-    inputs of earlier blocks, and a step then adds only what they get from inputs of this block.
-    """
-
-    def __init__(self, degrees_in: np.ndarray, degrees_out: np.ndarray, event_size: int):
-        wide = len(degrees_in) >= _WIDE and event_size > 2 * _BLOCK
-        self._block = _BLOCK if wide else event_size + 1
-        blocks = np.arange(0, event_size + 1, self._block)
-        self.width = int(np.bincount(degrees_out).max())
-        self._starts = np.searchsorted(degrees_out, np.arange(event_size + 1))
-        self._starts = np.minimum(self._starts, len(degrees_out) - self.width)
-
-        def ranges(degrees, extra):
-            starts = np.searchsorted(degrees, blocks)
-            width = np.diff(starts, append=len(degrees)).max() + extra
-            width = int(min(width, len(degrees)))
-            return starts, np.minimum(starts, len(degrees) - width), width
-
-        self._first_inputs, self._input_starts, self._input_width = ranges(degrees_in, 0)
-        _, self._sum_starts, self.sum_width = ranges(degrees_out, self.width)
-        if not wide:
-            self.sum_width = 0
-        self.dense_blocks = _dense_blocks(degrees_in, degrees_out)
-
-    def start(self, degree: Int[Array, ""]) -> Int[Array, ""]:
-        """Index of the first unit of the slice that a step computes."""
-        return jnp.asarray(self._starts, jnp.int32)[degree]
-
-    def new_sums(self, inputs, sums, weight, degree):
-        """Sums over inputs for the slice that starts at `start(degree)`, and the block's sums."""
-        weight, start = weight.T, self.start(degree)
-        rows = _rows(weight, start, self.width)
-        if not self.sum_width:
-            return _product(rows, inputs), sums
-        first_input, input_start, sum_start = (
-            jnp.asarray(table, jnp.int32)[degree // self._block]
-            for table in (self._first_inputs, self._input_starts, self._sum_starts)
-        )
-
-        def sums_of_block():
-            earlier = jnp.arange(weight.shape[1])[None] < first_input
-            rows = _rows(weight, sum_start, self.sum_width)
-            return _product(jnp.where(earlier, rows, 0), inputs)
-
-        sums = jax.lax.cond(degree % self._block == 0, sums_of_block, lambda: sums)
-        # Near the end the slice of inputs begins before the block: those are in `sums` already.
-        this_block = (input_start + jnp.arange(self._input_width))[None] >= first_input
-        rows = jax.lax.dynamic_slice_in_dim(rows, input_start, self._input_width, axis=1)
-        inputs = _rows(inputs, input_start, self._input_width)
-        new = _product(jnp.where(this_block, rows, 0), inputs)
-        return new + _rows(sums, start - sum_start, self.width), sums
+        return self.network._unfold(decide, inputs, (*self.slopes, None), activate, batch_shape)
 
 
 def _dense_blocks(
-    degrees_in: np.ndarray, degrees_out: np.ndarray
+    degrees_in: Sequence[int], degrees_out: Sequence[int]
 ) -> tuple[tuple[int, int, int], ...]:
     """Blocks of the units of a wide layer, each with the number of inputs that any of it sees.
 
@@ -281,16 +190,6 @@ def _dense_blocks(
 
 
 _LARGE = 2**17  # weights from which two products are faster than one
-_BLOCK = 8  # degrees
-_WIDE = 256  # inputs from which blocks pay
-
-
-def _rows(array: jax.Array, start: jax.Array, width: int) -> jax.Array:
-    return jax.lax.dynamic_slice_in_dim(array, start, width, axis=0)
-
-
-def _product(rows: jax.Array, inputs: jax.Array) -> jax.Array:
-    return jnp.tensordot(rows, inputs, axes=1)
 
 
 def _add_rows(x: jax.Array, bias: jax.Array) -> jax.Array:

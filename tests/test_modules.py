@@ -106,15 +106,12 @@ def test_made_of_one_dimension_depends_on_the_context_only():
 def test_made_steps_agree_with_one_pass(event_size, hidden_sizes, options):
     def call(x):
         made = MADE(event_size, 3, hidden_sizes, jnp.tanh, **options)
-        network, order = made.network(), np.array(made.order)
 
-        def step(state, inputs):
-            carry, params = state
-            return network.step(carry, *inputs), params
+        def decide(params, x_d):
+            return x_d, params
 
-        known = jnp.arange(event_size), jnp.moveaxis(x[..., order], -1, 0)
-        _, stepwise = jax.lax.scan(step, network.start(x.shape[:-1]), known)
-        return made(x), jnp.moveaxis(stepwise[np.argsort(order)], 0, -2)
+        _, stepwise = made.network().unfold(decide, jnp.moveaxis(x, -1, 0), x.shape[:-1])
+        return made(x), jnp.moveaxis(stepwise, 0, -2)
 
     network = hk.without_apply_rng(hk.transform(call))
     x = jax.random.normal(jax.random.key(1), (3, 2, event_size))

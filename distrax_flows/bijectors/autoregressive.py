@@ -5,7 +5,6 @@ import functools
 import distrax
 import jax
 import jax.numpy as jnp
-import numpy as np
 from jaxtyping import Array, Float
 
 from distrax_flows._checks import check_scalar
@@ -26,8 +25,8 @@ class MaskedAutoregressive(distrax.Bijector):
         y_d = f(x_d; theta_d(x_<d)),    log|det| = sum_d log|f'(x_d; theta_d)|
 
     `forward` takes one pass of the conditioner. `inverse` is sequential in `d`: with a conditioner
-    that can `start` and `step` (see `AutoregressiveConditioner`; MADE can) all D steps together
-    cost about one evaluation of the network; with a plain callable they cost D evaluations.
+    that can `unfold` (see `AutoregressiveConditioner`; MADE can) all D steps together cost about
+    one evaluation of the network; with a plain callable they cost D evaluations.
 
     Gradients through `inverse` are those of the implicit function where the conditioner can
     `linearize`, as MADE's network can: they take about as long as the steps and one pass together,
@@ -97,12 +96,12 @@ class MaskedAutoregressive(distrax.Bijector):
         return check_scalar("bijector", self._bijector(params))
 
     def _inverse_by_steps(self, conditioner, y):
+        params = jax.eval_shape(conditioner, y)
+        y = jnp.broadcast_to(y, params.shape[:-1])
         if not isinstance(conditioner, LinearizableConditioner):
             return _solve(conditioner, self._inverse_scalars, y)
         # What the scalars' bijector closes over may be traced, and asks for a gradient, too.
-        params = jax.eval_shape(conditioner, y)
         one = jax.ShapeDtypeStruct(params.shape[:-2] + params.shape[-1:], params.dtype)
-        y = jnp.broadcast_to(y, params.shape[:-1])
         inverse, closed_over = jax.closure_convert(self._inverse_scalars, one, y[..., 0])
         x, _ = jax.eval_shape(self._inverse_scalars, params, y)
         forward, also = jax.closure_convert(self._forward_scalars, params, x)
@@ -128,16 +127,8 @@ class MaskedAutoregressive(distrax.Bijector):
 
 def _solve(conditioner, inverse, y):
     """The inverse and its log-det, a dimension at a time."""
-
-    def step(state, inputs):
-        carry, params = state
-        i, y_i = inputs
-        x_i, log_det = inverse(params, y_i)
-        return conditioner.step(carry, i, x_i), (x_i, log_det)
-
-    inputs = _steps(conditioner.order, y, axis=-1)
-    _, (x, log_det) = jax.lax.scan(step, conditioner.start(y.shape[:-1]), inputs)
-    return _from_steps(conditioner.order, x, axis=-1), jnp.sum(log_det, axis=0)
+    x, log_det = conditioner.unfold(inverse, jnp.moveaxis(y, -1, 0), y.shape[:-1])
+    return jnp.moveaxis(x, 0, -1), jnp.sum(log_det, axis=0)
 
 
 @functools.partial(jax.custom_jvp, nondiff_argnums=(0, 1))
@@ -165,28 +156,15 @@ def _solve_implicitly_jvp(inverse, forward, primals, tangents):
     _, (moved, _) = jax.jvp(lambda *also: forward(params, x, *also), also, also_dot)
     left = y_dot - moved - jnp.sum(by_params * params_dot, axis=-1)
 
-    linear, order = conditioner.linearize(x), conditioner.order
+    def decide(change, inputs):
+        """Of a dimension, from the change of its parameters by the dimensions before."""
+        left, by_params, by_x = inputs
+        x_dot = (left - jnp.sum(by_params * change, axis=-1)) / by_x
+        return x_dot, change
 
-    def step(state, inputs):
-        carry, change = state  # of the parameters, by the dimensions before
-        i, left_i, by_params_i, by_x_i = inputs
-        x_dot_i = (left_i - jnp.sum(by_params_i * change, axis=-1)) / by_x_i
-        return linear.step(carry, i, x_dot_i), (x_dot_i, change)
-
-    steps, left = _steps(order, left, axis=-1)
-    inputs = steps, left, _steps(order, by_params, axis=-2)[1], _steps(order, by_x, axis=-1)[1]
-    _, (x_dot, change) = jax.lax.scan(step, linear.start(x.shape[:-1]), inputs)
-    x_dot = _from_steps(order, x_dot, axis=-1)
-    params_dot += _from_steps(order, change, axis=-2)
+    inputs = jnp.moveaxis(left, -1, 0), jnp.moveaxis(by_params, -2, 0), jnp.moveaxis(by_x, -1, 0)
+    x_dot, change = conditioner.linearize(x).unfold(decide, inputs, x.shape[:-1])
+    x_dot = jnp.moveaxis(x_dot, 0, -1)
+    params_dot += jnp.moveaxis(change, 0, -2)
     _, (_, log_det_dot) = jax.jvp(forward, (params, x, *also), (params_dot, x_dot, *also_dot))
     return (x, log_det), (x_dot, -jnp.sum(log_det_dot, axis=-1))
-
-
-def _steps(order, array, axis):
-    """Indices of the steps, and an array's parts in that order, dimensions leading."""
-    parts = jnp.take(array, np.array(order), axis=axis)
-    return jnp.arange(len(order)), jnp.moveaxis(parts, axis, 0)
-
-
-def _from_steps(order, parts, axis):
-    return jnp.moveaxis(jnp.take(parts, np.argsort(order), axis=0), 0, axis)

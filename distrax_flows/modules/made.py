@@ -9,11 +9,11 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from jax.typing import DTypeLike
-from jaxtyping import Array, Float, Int
+from jaxtyping import Array, Float
 
 from distrax_flows import masks
 from distrax_flows._checks import check_positive_int, check_sizes
-from distrax_flows._types import Activation, Shape
+from distrax_flows._types import Activation, DecideFn, Shape
 from distrax_flows.conditioners import MaskedMLP
 from distrax_flows.modules.mlp import add_context, he_uniform
 
@@ -25,8 +25,8 @@ class MADE(hk.Module):
 
     Owns the weights of a `MaskedMLP`, whose docstring has the formula. `network(context)` returns
     that conditioner, pure, with masks applied and the context bound: give it to
-    `MaskedAutoregressive`. The module can be called, started and stepped itself as well; it then
-    masks its weights anew at every call.
+    `MaskedAutoregressive`. The module can be called and unfolded itself as well; it then masks its
+    weights anew at every call.
 
     Any number of hidden layers of any sizes, also smaller than `event_size`: degrees are spread
     over the units so that no dependency is lost which the narrowest layer could carry (see
@@ -134,15 +134,11 @@ class MADE(hk.Module):
         """Parameters of every dimension in one pass."""
         return self.network(dtype=x.dtype)(x)
 
-    def start(self, batch_shape: Shape) -> tuple[Any, Float[Array, "... P"]]:
+    def unfold(
+        self, decide: DecideFn, inputs: Any, batch_shape: Shape
+    ) -> tuple[Float[Array, "D ..."], Any]:
         """See `AutoregressiveConditioner`."""
-        return self.network().start(batch_shape)
-
-    def step(
-        self, carry: Any, i: Int[Array, ""], x_i: Float[Array, "..."]
-    ) -> tuple[Any, Float[Array, "... P"]]:
-        """See `AutoregressiveConditioner`."""
-        return self.network().step(carry, i, x_i)
+        return self.network().unfold(decide, inputs, batch_shape)
 
     def _layer(self, layer: int, mask: np.ndarray, dtype):
         """Masked weights and biases of one layer, created on first use."""

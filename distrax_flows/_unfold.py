@@ -1,0 +1,161 @@
+"""A masked network one dimension at a time, at about the cost of one evaluation."""
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, Float
+
+from distrax_flows._types import DecideFn, Shape
+
+__all__ = ["unfold"]
+
+_BLOCK = 8  # steps
+_WIDE = 256  # inputs of a layer from which blocks pay
+
+
+def unfold(
+    decide: DecideFn,
+    inputs: Any,
+    weights: Sequence[Float[Array, "in out"]],
+    own: Sequence[Float[Array, "out ..."] | None],
+    activate: Callable[[int, jax.Array, jax.Array | None], jax.Array],
+    *,
+    steps: Sequence[Sequence[int]],
+    batch_shape: Shape,
+    residual: bool = False,
+) -> tuple[Float[Array, "D ..."], Any]:
+    """Decides position after position: `x_i, out_i = decide(params_i, inputs_i)` for i = 0..D-1.
+
+    The units of a layer are sorted by the step at which all that they see is known, and a step
+    computes only its own: D steps together take the arithmetic of one evaluation. Each could
+    multiply all inputs of a layer by the few columns of the new units, but such thin products run
+    at the speed of memory. In wide networks steps are therefore taken in blocks: at its start, one
+    large product sums what all units of a block get from earlier blocks, and a step adds only what
+    they get from units of the block itself. Those are few, and all that the inner loop carries:
+    XLA may copy a loop's state at every step.
+
+    Args:
+        decide: from parameters `[..., P]` and a row of `inputs` to the value `[...]` of a position,
+            and anything else.
+        inputs: pytree of arrays `[D, ...]`.
+        weights: `L + 1` masked arrays.
+        own: per layer, what its units bring along, such as biases, or None.
+        activate: from a layer's index, what its new units get from their inputs, `[n, ...]`, and
+            their rows of `own`, to the units.
+        steps: for the inputs, each hidden layer and the outputs: the step of each unit, sorted.
+        batch_shape: shape of a position's value.
+        residual: adds each hidden layer's input to its output.
+
+    Returns:
+        The values `[D, ...]`, and all else that `decide` returned, stacked likewise.
+    """
+    event_size, num_hidden = len(steps[0]), len(weights) - 1
+    wide = event_size > 2 * _BLOCK and max(weight.shape[0] for weight in weights) >= _WIDE
+    block_size = _BLOCK if wide else event_size
+    # The last step is repeated to fill up its block: what it computes twice is the same.
+    grid = np.arange(event_size + -event_size % block_size).clip(max=event_size - 1)
+    grid = grid.reshape(-1, block_size)
+    units = [_Units(layer, grid) for layer in steps]
+
+    def run_block(known, block):
+        starts, counts, offsets, inputs = block
+
+        def part(array, n):
+            """The rows of the block's units, of the inputs (n = 0) or of layer n."""
+            return _rows(array, starts[n], units[n].block_width)
+
+        columns = [
+            _columns(weight, starts[n + 1], units[n + 1].block_width)
+            for n, weight in enumerate(weights)
+        ]
+        sums = None
+        if len(grid) > 1:
+            earlier = [jnp.arange(len(c))[:, None] < counts[n] for n, c in enumerate(columns)]
+            from_earlier = [jnp.where(*args, 0) for args in zip(earlier, columns, strict=True)]
+            sums = list(map(_product, from_earlier, known))
+            columns = [jnp.where(e, 0, c) for e, c in zip(earlier, columns, strict=True)]
+        columns = [part(array, n) for n, array in enumerate(columns)]
+        brought = [None if array is None else part(array, n + 1) for n, array in enumerate(own)]
+
+        def new_units(n, inputs, offset):
+            """Those that layer n computes in this step."""
+            width = units[n + 1].width
+            new = _product(_columns(columns[n], offset, width), inputs)
+            if sums is not None:
+                new += _rows(sums[n], offset, width)
+            rows = brought[n]
+            new = activate(n, new, None if rows is None else _rows(rows, offset, width))
+            return new + _rows(inputs, offset, width) if residual and 0 < n < num_hidden else new
+
+        def run_step(local, step):
+            offsets, inputs = step
+            local = list(local)
+            for n in range(num_hidden):
+                new = new_units(n, local[n], offsets[n + 1])
+                local[n + 1] = _write(local[n + 1], new, offsets[n + 1])
+            params = new_units(num_hidden, local[-1], offsets[-1])
+            x, out = decide(jnp.moveaxis(params, 0, -1), inputs)
+            local[0] = _write(local[0], x[None], offsets[0])
+            return tuple(local), (x, out)
+
+        local = tuple(part(array, n) for n, array in enumerate(known))
+        local, results = jax.lax.scan(run_step, local, (offsets, inputs))
+        return tuple(map(_write, known, local, starts)), results
+
+    def blocks(array):
+        return array[grid.reshape(-1)].reshape(grid.shape + array.shape[1:])
+
+    nothing = tuple(jnp.zeros((weight.shape[0], *batch_shape), weight.dtype) for weight in weights)
+    tables = (
+        np.stack([getattr(layer, name) for layer in units], axis=-1).astype(np.int32)
+        for name in ("starts", "counts", "offsets")
+    )
+    inputs = jax.tree.map(blocks, inputs)
+    _, results = jax.lax.scan(run_block, nothing, (*tables, inputs))
+    return jax.tree.map(lambda array: jax.lax.collapse(array, 0, 2)[:event_size], results)
+
+
+class _Units:
+    """Where the units of a layer lie, as slices of one width for all steps, and all blocks.
+
+    A step's slice is as wide as that of the step with most units. Units of later steps in it are
+    wrong for now: masked weights keep them from all that is right, and they are computed again
+    once their turn comes. Units of earlier steps in it, as there may be at the end of a layer, come
+    out as they were.
+
+    Attributes:
+        width: of a step's slice.
+        block_width: of a block's slice.
+        starts: per block, where its slice begins.
+        counts: per block, the number of units of earlier blocks.
+        offsets: per block and step, where the step's slice begins in the block's.
+    """
+
+    def __init__(self, steps: Sequence[int], grid: np.ndarray):
+        self.width = int(np.bincount(steps).max())
+        firsts = np.searchsorted(steps, grid)
+        self.counts = firsts[:, 0]
+        firsts = np.minimum(firsts, len(steps) - self.width)
+        self.block_width = int((firsts[:, -1] - firsts[:, 0]).max()) + self.width
+        self.starts = np.minimum(firsts[:, 0], len(steps) - self.block_width)
+        self.offsets = firsts - self.starts[:, None]
+
+
+def _rows(array: jax.Array, start: jax.Array, width: int) -> jax.Array:
+    return jax.lax.dynamic_slice_in_dim(array, start, width, axis=0)
+
+
+def _columns(array: jax.Array, start: jax.Array, width: int) -> jax.Array:
+    return jax.lax.dynamic_slice_in_dim(array, start, width, axis=1)
+
+
+def _write(array: jax.Array, rows: jax.Array, start: jax.Array) -> jax.Array:
+    return jax.lax.dynamic_update_slice_in_dim(array, rows.astype(array.dtype), start, axis=0)
+
+
+def _product(columns: jax.Array, inputs: jax.Array) -> jax.Array:
+    """[in, out] and [in, ...] to [out, ...]."""
+    return jnp.tensordot(columns, inputs, axes=(0, 0))
