@@ -8,6 +8,7 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
+import jmp
 import numpy as np
 from jaxtyping import Array, Float
 
@@ -21,7 +22,7 @@ __all__ = ["LinearizedMLP", "MaskedMLP"]
 @functools.partial(
     jax.tree_util.register_dataclass,
     data_fields=["weights", "biases"],
-    meta_fields=["degrees", "order", "activation", "residual"],
+    meta_fields=["degrees", "order", "activation", "residual", "policy"],
 )
 @dataclasses.dataclass(frozen=True)
 class MaskedMLP:
@@ -50,6 +51,8 @@ class MaskedMLP:
         order: `order[i]` is the dimension at position i.
         activation: applied elementwise.
         residual: adds each hidden layer's input to its output; hidden sizes must be equal.
+        policy: the dtypes of products and activations, and of the parameters that come out; those
+            that the arrays have if None.
 
     Reference:
         Germain et al., "MADE: Masked Autoencoder for Distribution Estimation", 2015, eqs. 12-15.
@@ -62,6 +65,7 @@ class MaskedMLP:
     order: Shape
     activation: Activation
     residual: bool = False
+    policy: jmp.Policy | None = None
 
     def __call__(self, x: Float[Array, "... D"]) -> Float[Array, "... D P"]:
         """Parameters of every dimension in one pass."""
@@ -70,6 +74,9 @@ class MaskedMLP:
             raise ValueError(
                 f"`x` must have {event_size} dimensions, the event size; got x.shape={x.shape}."
             )
+        if self.policy is not None:
+            network, x = self.policy.cast_to_compute((self._without_policy, x))
+            return self.policy.cast_to_output(network(x))
         hidden = self._in_order(x)
         for layer in range(len(self.degrees)):
             before = hidden
@@ -96,6 +103,9 @@ class MaskedMLP:
         self, decide: DecideFn, inputs: Any, batch_shape: Shape
     ) -> tuple[Float[Array, "D ..."], Any]:
         """See `AutoregressiveConditioner`."""
+        if self.policy is not None:
+            network = self.policy.cast_to_compute(self._without_policy)
+            return network.unfold(_casting(self.policy, decide), inputs, batch_shape)
 
         def activate(layer, sums, bias):
             sums = _add_rows(sums, bias)
@@ -106,6 +116,9 @@ class MaskedMLP:
 
     def linearize(self, x: Float[Array, "... D"]) -> "LinearizedMLP":
         """The derivative at `x`: a linear network that starts and steps likewise."""
+        if self.policy is not None:
+            network, x = self.policy.cast_to_compute((self._without_policy, x))
+            return dataclasses.replace(network.linearize(x), policy=self.policy)
         hidden, slopes = self._in_order(x), []
         for layer in range(len(self.degrees)):
             before = hidden
@@ -135,6 +148,10 @@ class MaskedMLP:
             return results
         return jax.tree.map(lambda array: array[np.argsort(self.order)], results)
 
+    @property
+    def _without_policy(self) -> "MaskedMLP":
+        return dataclasses.replace(self, policy=None)
+
     @functools.cached_property
     def _dense_blocks(self) -> list[tuple[tuple[int, int, int], ...]]:
         degrees = range(1, len(self.order) + 1), *self.degrees, self._output_degrees
@@ -157,10 +174,12 @@ class LinearizedMLP:
     Args:
         network: the network.
         slopes: per hidden layer, the slopes of the activations, `[H, ...]`.
+        policy: the dtype of the changes of parameters that come out, if it is another.
     """
 
     network: MaskedMLP
     slopes: tuple[Float[Array, "H ..."], ...]
+    policy: jmp.Policy | None = None
 
     def unfold(
         self, decide: DecideFn, inputs: Any, batch_shape: Shape
@@ -170,7 +189,13 @@ class LinearizedMLP:
         def activate(layer, sums, slopes):
             return sums if layer == len(self.slopes) else slopes * sums
 
+        if self.policy is not None:
+            decide = _casting(self.policy, decide)
         return self.network._unfold(decide, inputs, (*self.slopes, None), activate, batch_shape)
+
+
+def _casting(policy: jmp.Policy, decide: DecideFn) -> DecideFn:
+    return lambda params, inputs: decide(policy.cast_to_output(params), inputs)
 
 
 def _dense_blocks(

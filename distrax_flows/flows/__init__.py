@@ -31,9 +31,13 @@ Arguments that all builders share, where they apply:
   own layers then concern the other dimensions alone.
 * `remat`: whether gradients store the inputs of layers only, and compute all else again: memory of
   one layer's network rather than of all, at the price of about one more pass. False by default.
+* `policy`: a `jmp.Policy`, the dtypes of the networks, or None for those of the data. The bijectors
+  themselves stay in the policy's output dtype, float32 or wider:
+  `jmp.get_policy("params=float32,compute=bfloat16,output=float32")`.
 
 Each raises a ValueError at construction for sizes that are not positive integers, empty
-`hidden_sizes`, a base of another event shape, or a number of supports other than D.
+`hidden_sizes`, a base of another event shape, or a number of supports other than D;
+and a TypeError for a policy of another type.
 """
 
 from distrax_flows.flows._assemble import FlowOptions

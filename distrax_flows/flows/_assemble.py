@@ -7,12 +7,13 @@ import distrax
 import haiku as hk
 import jax
 import jax.numpy as jnp
+import jmp
 import numpy as np
 
 from distrax_flows import families
 from distrax_flows._base import WithAngles, make_base
 from distrax_flows._checks import check_float_array, check_positive_int, check_sizes
-from distrax_flows._types import Activation
+from distrax_flows._types import Activation, Shape
 from distrax_flows.bijectors import Permutation, Reverse
 from distrax_flows.families import Family
 from distrax_flows.modules import MLP, GivenFirst, Layer, Learned, Stack, Standardize, compose
@@ -33,6 +34,7 @@ class FlowOptions(TypedDict, total=False):
     standardize: bool
     support: Support | Sequence[Support] | None
     remat: bool
+    policy: jmp.Policy | None
 
 
 class Layers(NamedTuple):
@@ -44,6 +46,11 @@ class Layers(NamedTuple):
     between: Layer
     context: jax.Array | None
     remat: bool
+    policy: jmp.Policy | None
+
+    def network(self, output_shape: Shape, name: str | None = None) -> MLP:
+        """A dense network."""
+        return MLP(output_shape, self.hidden_sizes, self.activation, policy=self.policy, name=name)
 
     def stack(self, layer: Layer) -> Layer:
         """All layers of a flow, each like `layer`."""
@@ -63,6 +70,7 @@ def assemble(
     standardize: bool = False,
     support: Support | Sequence[Support] | None = None,
     remat: bool = False,
+    policy: jmp.Policy | None = None,
 ) -> distrax.Transformed:
     """A flow of the layers that `make_layers` returns, between a base and the data.
 
@@ -75,7 +83,13 @@ def assemble(
     batch_shape = ()
     if context is not None:
         batch_shape = check_float_array("context", context, min_ndim=1).shape[:-1]
-    layers = Layers(num_layers, hidden_sizes, activation, between, context, remat)
+    if policy is not None and not isinstance(policy, jmp.Policy):
+        raise TypeError(
+            "`policy` must be a `jmp.Policy`, such as "
+            '`jmp.get_policy("params=float32,compute=bfloat16,output=float32")`; got '
+            f"{policy=}."
+        )
+    layers = Layers(num_layers, hidden_sizes, activation, between, context, remat, policy)
     layer = make_layers(layers)
     if standardize:
         layer = compose(Standardize(), layer)
@@ -103,7 +117,7 @@ def elementwise_layer(family: Family, layers: Layers) -> Layer:
         if layers.context is None:
             params = hk.get_parameter("params", shape, x.dtype, init=jnp.zeros)
         else:
-            params = MLP(shape, layers.hidden_sizes, layers.activation)(layers.context)
+            params = layers.network(shape)(layers.context)
         return distrax.Block(family.bijector(params), 1)
 
     return layer
@@ -125,7 +139,7 @@ def coupling_layer(
         if half == 0:
             return elementwise_layer(family, layers)(x)
         shape = (event_size - half, family.num_params)
-        network = MLP(shape, layers.hidden_sizes, layers.activation)
+        network = layers.network(shape)
         transform_half = distrax.SplitCoupling(
             split_index=half,
             event_ndims=1,

@@ -163,6 +163,7 @@ def _layer(family: Family, layers: Layers, fast: str) -> Layer:
             layers.hidden_sizes,
             layers.activation,
             context_size=None if context is None else context.shape[-1],
+            policy=layers.policy,
         )
         bijector = MaskedAutoregressive(made.network(context, x.dtype), family.bijector)
         if fast == "density":

@@ -9,7 +9,7 @@ from distrax_flows import families
 from distrax_flows.bijectors.hierarchical import HierarchicalCoupling
 from distrax_flows.families import Family
 from distrax_flows.flows._assemble import FlowOptions, Layers, assemble, elementwise_layer
-from distrax_flows.modules import MLP, Layer, Learned, OrthogonalLayer
+from distrax_flows.modules import Layer, Learned, OrthogonalLayer
 
 __all__ = ["hint"]
 
@@ -50,13 +50,8 @@ def _layer(family: Family, layers: Layers) -> Layer:
 
         def conditioner(node, upper):
             start, split, stop = node
-            network = MLP(
-                (stop - split, family.num_params),
-                layers.hidden_sizes,
-                layers.activation,
-                name=f"node_{start}_{stop}",
-            )
-            return network(upper, layers.context)
+            shape = (stop - split, family.num_params)
+            return layers.network(shape, name=f"node_{start}_{stop}")(upper, layers.context)
 
         coupling = HierarchicalCoupling(conditioner, family.bijector)
         return distrax.Chain([Learned(layers.between), coupling])

@@ -147,6 +147,7 @@ def _residual(
                 "context": layers.context,
                 "hidden_sizes": layers.hidden_sizes,
                 "network_activation": layers.activation,
+                "policy": layers.policy,
             }
         )
         if fast == "sampling":

@@ -7,6 +7,7 @@ from typing import Any
 import haiku as hk
 import jax
 import jax.numpy as jnp
+import jmp
 import numpy as np
 from jax.typing import DTypeLike
 from jaxtyping import Array, Float
@@ -15,7 +16,7 @@ from distrax_flows import masks
 from distrax_flows._checks import check_positive_int, check_sizes
 from distrax_flows._types import Activation, DecideFn, Shape
 from distrax_flows.conditioners import MaskedMLP
-from distrax_flows.modules.mlp import add_context, he_uniform
+from distrax_flows.modules.mlp import add_context, computing, he_uniform
 
 __all__ = ["MADE"]
 
@@ -42,6 +43,7 @@ class MADE(hk.Module):
         order: the order in which dimensions depend on one another, "sequential" for 0, 1, ...,
             or a permutation of `0..D-1`. (`np.random.default_rng(seed).permutation(D)` is random.)
         context_size: size C of the context's last axis, None for a network without one.
+        policy: dtypes, as for `MLP`.
         name: name of the module.
 
     Call:
@@ -73,6 +75,7 @@ class MADE(hk.Module):
         residual: bool = False,
         order: str | Sequence[int] | np.ndarray = "sequential",
         context_size: int | None = None,
+        policy: jmp.Policy | None = None,
         name: str | None = None,
     ):
         super().__init__(name=name)
@@ -90,6 +93,7 @@ class MADE(hk.Module):
         if context_size is not None:
             check_positive_int("context_size", context_size)
         self._context_size = context_size
+        self._policy = policy
 
     @property
     def order(self) -> Shape:
@@ -102,7 +106,7 @@ class MADE(hk.Module):
         """The conditioner over this module's parameters, pure, the context bound.
 
         Call it outside of `jax.lax` loops; what it returns works inside them. `dtype` is that of
-        the parameters, if they are yet to be created.
+        the parameters, if they are yet to be created, and no policy says otherwise.
         """
         size = None if context is None else context.shape[-1]
         if size != self._context_size:
@@ -110,6 +114,8 @@ class MADE(hk.Module):
                 f"`context` must have a last axis of size context_size={self._context_size}, None "
                 f"meaning no context; got {'none' if context is None else context.shape}."
             )
+        if self._policy is not None:
+            dtype = self._policy.param_dtype
         degrees = masks.hidden_degrees(
             self._event_size, self._hidden_sizes, context=context is not None
         )
@@ -121,13 +127,16 @@ class MADE(hk.Module):
             *(self._layer(layer, mask, dtype) for layer, mask in enumerate(layer_masks)),
             strict=True,
         )
+        with computing(self._policy):
+            first_bias = add_context(biases[0], context)
         return MaskedMLP(
             weights=weights,
-            biases=(add_context(biases[0], context), *biases[1:]),
+            biases=(first_bias, *biases[1:]),
             degrees=tuple(tuple(layer.tolist()) for layer in degrees),
             order=self._order,
             activation=self._activation,
             residual=self._residual,
+            policy=self._policy,
         )
 
     def __call__(self, x: Float[Array, "... D"]) -> Float[Array, "... D P"]:

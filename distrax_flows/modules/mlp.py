@@ -1,18 +1,20 @@
 """Dense conditioner networks."""
 
+import contextlib
 import math
 from collections.abc import Sequence
 
 import haiku as hk
 import jax
 import jax.numpy as jnp
+import jmp
 from jaxtyping import Array, Float
 
 from distrax_flows._checks import check_positive_int, check_sizes
 from distrax_flows._numerics import align
 from distrax_flows._types import Activation
 
-__all__ = ["MLP", "ResidualMLP", "add_context", "he_uniform"]
+__all__ = ["MLP", "ResidualMLP", "add_context", "computing", "he_uniform"]
 
 
 class MLP(hk.Module):
@@ -31,6 +33,9 @@ class MLP(hk.Module):
         output_shape: shape of the parameters of one input.
         hidden_sizes: units of each hidden layer.
         activation: applied elementwise after each hidden layer.
+        policy: dtypes of parameters, of products and activations, and of the output; those of the
+            input if None. `jmp.get_policy("params=float32,compute=bfloat16,output=float32")` makes
+            a network cheaper on accelerators, and leaves what its output decides in float32.
         name: name of the module.
 
     Call:
@@ -53,24 +58,28 @@ class MLP(hk.Module):
         output_shape: Sequence[int],
         hidden_sizes: Sequence[int],
         activation: Activation = jax.nn.relu,
+        *,
+        policy: jmp.Policy | None = None,
         name: str | None = None,
     ):
         super().__init__(name=name)
         self._output_shape = check_sizes("output_shape", output_shape)
         self._hidden_sizes = check_sizes("hidden_sizes", hidden_sizes)
         self._activation = activation
+        self._policy = policy
 
     def __call__(
         self, x: Float[Array, "... n"], context: Float[Array, "... C"] | None = None
     ) -> Float[Array, "..."]:
         """Evaluates the network."""
         hidden = x
-        for layer, size in enumerate(self._hidden_sizes):
-            hidden = _linear(hidden, size, f"linear_{layer}")
-            if layer == 0:
-                hidden = add_context(hidden, context)
-            hidden = self._activation(hidden)
-        return _output(hidden, self._output_shape)
+        with computing(self._policy):
+            for layer, size in enumerate(self._hidden_sizes):
+                hidden = _linear(hidden, size, f"linear_{layer}")
+                if layer == 0:
+                    hidden = add_context(hidden, context)
+                hidden = self._activation(hidden)
+            return _output(hidden, self._output_shape, self._policy)
 
 
 class ResidualMLP(hk.Module):
@@ -89,6 +98,7 @@ class ResidualMLP(hk.Module):
         hidden_size: width of the network.
         num_blocks: number of residual blocks, B.
         activation: applied elementwise.
+        policy: dtypes, as for `MLP`.
         name: name of the module.
 
     Call:
@@ -116,6 +126,8 @@ class ResidualMLP(hk.Module):
         hidden_size: int,
         num_blocks: int = 2,
         activation: Activation = jax.nn.relu,
+        *,
+        policy: jmp.Policy | None = None,
         name: str | None = None,
     ):
         super().__init__(name=name)
@@ -123,16 +135,18 @@ class ResidualMLP(hk.Module):
         self._hidden_size = check_positive_int("hidden_size", hidden_size)
         self._num_blocks = check_positive_int("num_blocks", num_blocks)
         self._activation = activation
+        self._policy = policy
 
     def __call__(
         self, x: Float[Array, "... n"], context: Float[Array, "... C"] | None = None
     ) -> Float[Array, "..."]:
         """Evaluates the network."""
-        hidden = add_context(_linear(x, self._hidden_size, "linear_in"), context)
-        for block in range(self._num_blocks):
-            inner = _linear(self._activation(hidden), self._hidden_size, f"block_{block}_in")
-            hidden += _linear(self._activation(inner), self._hidden_size, f"block_{block}_out")
-        return _output(self._activation(hidden), self._output_shape)
+        with computing(self._policy):
+            hidden = add_context(_linear(x, self._hidden_size, "linear_in"), context)
+            for block in range(self._num_blocks):
+                inner = _linear(self._activation(hidden), self._hidden_size, f"block_{block}_in")
+                hidden += _linear(self._activation(inner), self._hidden_size, f"block_{block}_out")
+            return _output(self._activation(hidden), self._output_shape, self._policy)
 
 
 def he_uniform(fan_in: int) -> hk.initializers.Initializer:
@@ -157,11 +171,20 @@ def add_context(
     return hidden + extra
 
 
+def computing(policy: jmp.Policy | None) -> contextlib.AbstractContextManager:
+    """Linear layers inside of it compute, and return, in the policy's compute dtype."""
+    if policy is None:
+        return contextlib.nullcontext()
+    inner = policy.with_output_dtype(policy.compute_dtype)
+    return hk.mixed_precision.push_policy(hk.Linear, inner)
+
+
 def _linear(x, size, name):
     init = he_uniform(x.shape[-1])
     return hk.Linear(size, w_init=init, b_init=init, name=name)(x)
 
 
-def _output(hidden, shape):
+def _output(hidden, shape, policy):
     params = hk.Linear(math.prod(shape), w_init=jnp.zeros, name="linear_out")(hidden)
-    return params.reshape(params.shape[:-1] + shape)
+    params = params.reshape(params.shape[:-1] + shape)
+    return params if policy is None else policy.cast_to_output(params)

@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 import haiku as hk
 import jax
 import jax.numpy as jnp
+import jmp
 import numpy as np
 from jaxtyping import Array, Float
 
@@ -32,6 +33,7 @@ class PlanarLayer(hk.Module):
         context: `[..., C]` or None.
         hidden_sizes: units of each hidden layer of the network of the context.
         network_activation: of that network.
+        policy: dtypes of that network, as for `MLP`.
         name: name of the module.
 
     Call:
@@ -60,11 +62,12 @@ class PlanarLayer(hk.Module):
         context: Float[Array, "... C"] | None = None,
         hidden_sizes: Sequence[int] = (64, 64),
         network_activation: Activation = jax.nn.relu,
+        policy: jmp.Policy | None = None,
         name: str | None = None,
     ):
         super().__init__(name=name)
         self._activation = activation
-        self._parameters = _Parameters(context, hidden_sizes, network_activation)
+        self._parameters = _Parameters(context, hidden_sizes, network_activation, policy)
 
     def __call__(self, x: Float[Array, "... D"]) -> Planar:
         """The bijector of this layer's parameters."""
@@ -84,6 +87,7 @@ class RadialLayer(hk.Module):
         context: `[..., C]` or None.
         hidden_sizes: units of each hidden layer of the network of the context.
         network_activation: of that network.
+        policy: dtypes of that network, as for `MLP`.
         name: name of the module.
 
     Call:
@@ -111,10 +115,11 @@ class RadialLayer(hk.Module):
         context: Float[Array, "... C"] | None = None,
         hidden_sizes: Sequence[int] = (64, 64),
         network_activation: Activation = jax.nn.relu,
+        policy: jmp.Policy | None = None,
         name: str | None = None,
     ):
         super().__init__(name=name)
-        self._parameters = _Parameters(context, hidden_sizes, network_activation)
+        self._parameters = _Parameters(context, hidden_sizes, network_activation, policy)
 
     def __call__(self, x: Float[Array, "... D"]) -> Radial:
         """The bijector of this layer's parameters."""
@@ -140,6 +145,7 @@ class SylvesterLayer(hk.Module):
         context: `[..., C]` or None.
         hidden_sizes: units of each hidden layer of the network of the context.
         network_activation: of that network.
+        policy: dtypes of that network, as for `MLP`.
         name: name of the module.
 
     Call:
@@ -174,13 +180,14 @@ class SylvesterLayer(hk.Module):
         context: Float[Array, "... C"] | None = None,
         hidden_sizes: Sequence[int] = (64, 64),
         network_activation: Activation = jax.nn.relu,
+        policy: jmp.Policy | None = None,
         name: str | None = None,
     ):
         super().__init__(name=name)
         self._num_units = check_positive_int("num_units", num_units)
         self._orthogonal = orthogonal
         self._activation = activation
-        self._parameters = _Parameters(context, hidden_sizes, network_activation)
+        self._parameters = _Parameters(context, hidden_sizes, network_activation, policy)
 
     def __call__(self, x: Float[Array, "... D"]) -> Sylvester:
         """The bijector of this layer's parameters."""
@@ -203,12 +210,13 @@ class SylvesterLayer(hk.Module):
 class _Parameters:
     """Free parameters, plus a network of the context if there is one."""
 
-    def __init__(self, context, hidden_sizes, activation):
+    def __init__(self, context, hidden_sizes, activation, policy):
         self._context = None
         if context is not None:
             self._context = check_float_array("context", context, min_ndim=1)
         self._hidden_sizes = check_sizes("hidden_sizes", hidden_sizes)
         self._activation = activation
+        self._policy = policy
 
     def __call__(
         self, x: jax.Array, inits: Mapping[str, tuple[Shape, hk.initializers.Initializer]]
@@ -221,7 +229,8 @@ class _Parameters:
         if self._context is None:
             return params
         sizes = [math.prod(shape) for shape, _ in inits.values()]
-        network = MLP((sum(sizes),), self._hidden_sizes, self._activation)
+        shape = (sum(sizes),)
+        network = MLP(shape, self._hidden_sizes, self._activation, policy=self._policy)
         moves = jnp.split(network(self._context), np.cumsum(sizes)[:-1], axis=-1)
         moved = {}
         for (name, param), move in zip(params.items(), moves, strict=True):
