@@ -99,7 +99,10 @@ def value_and_slope(
 
 
 def find_root(
-    f: Callable[[jax.Array], jax.Array], low: Float[Array, "..."], high: Float[Array, "..."]
+    f: Callable[[jax.Array], jax.Array],
+    low: Float[Array, "..."],
+    high: Float[Array, "..."],
+    noise: Float[Array, "..."] | float = 0.0,
 ) -> Float[Array, "..."]:
     """The root of an increasing function in `[low, high]`, elementwise, with implicit gradients.
 
@@ -113,6 +116,9 @@ def find_root(
             function theorem: dx = -df / f'(x).
         low: `[...]`, where f is not positive.
         high: `[...]`, where f is not negative; of the shape of `low`.
+        noise: the size of the rounding errors of f, which broadcasts to `low`. A place where f is
+            no larger counts as the root, but for the last step; it would take tens of steps to
+            pin the root down among values that are all noise.
 
     Returns:
         `[...]`, as near to the root as the rounding errors of f allow; NaN where f is.
@@ -124,12 +130,13 @@ def find_root(
     # What f closes over may be wider than the bracket: float64 parameters, float32 events.
     dtype = jax.eval_shape(f, low).dtype
     low, high = (jax.lax.stop_gradient(end).astype(dtype) for end in (low, high))
+    noise = jnp.broadcast_to(jax.lax.stop_gradient(noise), low.shape).astype(dtype)
     f, closed_over = jax.closure_convert(f, low)
-    return _root(f, low, high, closed_over)
+    return _root(f, low, high, noise, closed_over)
 
 
 @functools.partial(jax.custom_jvp, nondiff_argnums=(0,))
-def _root(f, low, high, closed_over):
+def _root(f, low, high, noise, closed_over):
     def g(x):
         return f(x, *closed_over)
 
@@ -142,6 +149,7 @@ def _root(f, low, high, closed_over):
     def improve(state):
         i, *old, g_x, done = state
         new, finished = _narrow(tolerance, old, g_x)
+        finished |= jnp.abs(g_x) <= noise
         kept = [jnp.where(done, a, b) for a, b in zip(old, new, strict=True)]
         # Computed last, and used in the next round only, read from memory: within a round, XLA may
         # compute a value once for its sign and once more, rounded otherwise, for its size.

@@ -48,6 +48,7 @@ def inverse_with_tails(
     """Inverts `forward_with_tails`: by a bracketed root inside, exactly on the tangents."""
     ends = jnp.full_like(y, low), jnp.full_like(y, high)
     nearest = jnp.clip(y, curve(ends[0])[0], curve(ends[1])[0])
-    x = find_root(lambda x: curve(x)[0] - nearest, *ends)
+    noise = 2 * float(jnp.finfo(nearest.dtype).eps) * max(abs(low), abs(high))
+    x = find_root(lambda x: curve(x)[0] - nearest, *ends, noise)
     slope = curve(x)[1]
     return x + (y - nearest) / slope, -jnp.log(slope)
