@@ -11,7 +11,7 @@ import pytest
 
 pytest.importorskip("tyro")
 
-from experiments.benchmarks import scaling
+from experiments.benchmarks import precision, scaling
 from experiments.benchmarks.peers import __main__ as peers
 from experiments.benchmarks.peers.contestants import make
 from experiments.benchmarks.peers.settings import FLOWS, MEASURES, Settings, Size
@@ -33,7 +33,7 @@ def test_all_have_networks_of_equal_sizes(flow):
     assert alone is None or alone.num_params == ours.num_params
 
 
-@pytest.mark.parametrize("library", ["ours", "bare", "distrax"])
+@pytest.mark.parametrize("library", ["ours", "unrolled", "bare", "distrax"])
 def test_a_step_trains(library):
     contestant = make(library, "realnvp", SMALL)
     losses = [float(contestant.calls["train step"]()) for _ in range(50)]
@@ -97,6 +97,26 @@ def test_scaling(tmp_path):
     assert 0 < (tmp_path / "scaling.png").stat().st_size < 300_000
     with pytest.raises(ValueError, match="`flows` must be among"):
         scaling.main(scaling.Settings(flows=("flow",), output=tmp_path))
+
+
+def test_precision(tmp_path):
+    settings = precision.Settings(
+        flows=("realnvp",),
+        event_size=4,
+        num_layers=2,
+        hidden_size=8,
+        batch_size=6,
+        repeats=3,
+        num_steps=2,
+        output=tmp_path,
+    )
+    precision.main(settings)
+    single, half = read(tmp_path / "precision.csv")
+    assert (single["networks"], half["networks"]) == ("float32", "bfloat16")
+    assert float(single["ratio"]) == 1
+    # Eight bits against twenty-four.
+    assert float(single["log_prob_error"]) < 1e-4 < float(half["log_prob_error"]) < 1
+    assert float(half["round_trip_max"]) < 1e-4
 
 
 def test_slopes_are_exponents():

@@ -21,11 +21,12 @@ def make(name, *, num_layers=3, **options):
 X = jax.random.normal(jax.random.key(2), (500, 3))
 
 
+@pytest.mark.parametrize("option", ["remat", "unroll"])
 @pytest.mark.parametrize("name", ["realnvp", "nsf_autoregressive", "glow", "planar"])
-def test_remat_changes_no_gradient(name):
+def test_options_of_stacks_change_no_gradient(name, option):
     gradients = []
-    for remat in (False, True):
-        flow, params = make(name, remat=remat)
+    for value in (False, True):
+        flow, params = make(name, **{option: value})
         gradients.append(jax.grad(lambda p, flow=flow: flow.log_prob(p, X).mean())(params))
     for got, want in zip(*map(jax.tree.leaves, gradients), strict=True):
         np.testing.assert_allclose(got, want, rtol=1e-4, atol=1e-5)
@@ -45,6 +46,14 @@ def test_remat_stores_inputs_of_layers_only():
     # An event, a few numbers for each dimension, and little more; else two hidden layers, too.
     assert bytes_of_a_layer(True) < 4 * X.size * 4
     assert bytes_of_a_layer(False) > 4 * X.shape[0] * 64
+
+
+def test_unrolled_layers_need_no_loop():
+    def loops(unroll):
+        flow, params = make("realnvp", unroll=unroll)
+        return jax.jit(flow.log_prob).lower(params, X).as_text().count("stablehlo.while")
+
+    assert (loops(False), loops(True)) == (1, 0)
 
 
 @pytest.mark.parametrize("name", ["bernstein_coupling", "planar", "bernstein_autoregressive"])

@@ -28,6 +28,9 @@ class ScanChain(distrax.Bijector):
         remat: whether gradients store the inputs of layers (and the roots of numerical inverses)
             only, and compute all else again. If not, they store products of matrices, too; what is
             elementwise is computed again in any case, as storing it would take longer.
+        unroll: whether each layer is compiled by itself. Steps are then up to a fifth faster on a
+            CPU, as no layer's parameters are copied from and to stacks; compilation takes as much
+            longer as there are layers.
 
     Raises:
         ValueError: `params` holds no array, or the leading axes differ, or the layer's input and
@@ -42,7 +45,12 @@ class ScanChain(distrax.Bijector):
     """
 
     def __init__(
-        self, layer_fn: Callable[[Any], distrax.Bijector], params: Any, *, remat: bool = False
+        self,
+        layer_fn: Callable[[Any], distrax.Bijector],
+        params: Any,
+        *,
+        remat: bool = False,
+        unroll: bool = False,
     ):
         shapes = [jnp.shape(leaf) for leaf in jax.tree.leaves(params)]
         lengths = {shape[0] if shape else None for shape in shapes}
@@ -65,6 +73,7 @@ class ScanChain(distrax.Bijector):
         self._layer_fn = layer_fn
         self._params = params
         self._remat = remat
+        self._unroll = unroll
 
     @property
     def num_layers(self) -> int:
@@ -89,7 +98,9 @@ class ScanChain(distrax.Bijector):
         def apply(params, x):
             return getattr(self._layer_fn(params), method)(x), None
 
-        out, _ = scan_layers(apply, self._params, x, reverse=reverse, remat=self._remat)
+        out, _ = scan_layers(
+            apply, self._params, x, reverse=reverse, remat=self._remat, unroll=self._unroll
+        )
         return out
 
 
@@ -100,6 +111,7 @@ def scan_layers(
     *,
     reverse: bool,
     remat: bool = False,
+    unroll: bool = False,
 ) -> tuple[tuple[Float[Array, "..."], Float[Array, "..."]], Any]:
     """Applies layers in turn and adds up their log-dets.
 
@@ -110,6 +122,7 @@ def scan_layers(
         x: input of the first layer that is applied.
         reverse: whether that is the last one.
         remat: whether gradients store the layers' inputs only, and compute all else again.
+        unroll: whether each layer is compiled by itself.
 
     Returns:
         The output and the log-det of all layers; and everything else, stacked.
@@ -129,7 +142,7 @@ def scan_layers(
     # longer than most of it took to compute, but for products of matrices.
     policy = _KEPT if remat else _PRODUCTS_AND_KEPT
     step = jax.checkpoint(step, prevent_cse=False, policy=policy)
-    return jax.lax.scan(step, start, layers, reverse=reverse)
+    return jax.lax.scan(step, start, layers, reverse=reverse, unroll=unroll)
 
 
 _KEPT = jax.checkpoint_policies.save_only_these_names(KEPT)

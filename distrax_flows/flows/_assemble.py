@@ -34,6 +34,7 @@ class FlowOptions(TypedDict, total=False):
     standardize: bool
     support: Support | Sequence[Support] | None
     remat: bool
+    unroll: bool
     policy: jmp.Policy | None
 
 
@@ -46,6 +47,7 @@ class Layers(NamedTuple):
     between: Layer
     context: jax.Array | None
     remat: bool
+    unroll: bool
     policy: jmp.Policy | None
 
     def network(self, output_shape: Shape, name: str | None = None) -> MLP:
@@ -54,7 +56,7 @@ class Layers(NamedTuple):
 
     def stack(self, layer: Layer) -> Layer:
         """All layers of a flow, each like `layer`."""
-        return Stack(layer, self.num_layers, remat=self.remat)
+        return Stack(layer, self.num_layers, remat=self.remat, unroll=self.unroll)
 
 
 def assemble(
@@ -70,6 +72,7 @@ def assemble(
     standardize: bool = False,
     support: Support | Sequence[Support] | None = None,
     remat: bool = False,
+    unroll: bool = False,
     policy: jmp.Policy | None = None,
 ) -> distrax.Transformed:
     """A flow of the layers that `make_layers` returns, between a base and the data.
@@ -89,7 +92,7 @@ def assemble(
             '`jmp.get_policy("params=float32,compute=bfloat16,output=float32")`; got '
             f"{policy=}."
         )
-    layers = Layers(num_layers, hidden_sizes, activation, between, context, remat, policy)
+    layers = Layers(num_layers, hidden_sizes, activation, between, context, remat, unroll, policy)
     layer = make_layers(layers)
     if standardize:
         layer = compose(Standardize(), layer)

@@ -28,6 +28,7 @@ class Stack(hk.Module):
             random numbers after initialisation.
         num_layers: number of repetitions.
         remat: whether gradients store the inputs of layers only (see `ScanChain`).
+        unroll: whether each layer is compiled by itself (see `ScanChain`).
         name: name of the module.
 
     Raises:
@@ -46,12 +47,18 @@ class Stack(hk.Module):
     """
 
     def __init__(
-        self, layer: Layer, num_layers: int, *, remat: bool = False, name: str | None = None
+        self,
+        layer: Layer,
+        num_layers: int,
+        *,
+        remat: bool = False,
+        unroll: bool = False,
+        name: str | None = None,
     ):
         super().__init__(name=name)
         self._layer = layer
         self._num_layers = check_positive_int("num_layers", num_layers)
-        self._remat = remat
+        self._options = {"remat": remat, "unroll": unroll}
 
     def __call__(self, x: Float[Array, "... D"]) -> distrax.Bijector:
         """The chain of all repetitions; `forward` applies the first one first."""
@@ -72,9 +79,9 @@ class Stack(hk.Module):
         lifted, updater = hk.lift_with_state(init, name="layers")
         params, state = lifted(hk.next_rng_key() if hk.running_init() else None, x)
         if state:
-            return _StatefulChain(layer.apply, params, state, updater, self._remat)
+            return _StatefulChain(layer.apply, params, state, updater, self._options)
         updater.ignore_update()
-        return ScanChain(lambda params: _Applied(layer.apply, params), params, remat=self._remat)
+        return ScanChain(lambda params: _Applied(layer.apply, params), params, **self._options)
 
 
 class _Applied(distrax.Bijector):
@@ -95,12 +102,12 @@ class _Applied(distrax.Bijector):
 class _StatefulChain(distrax.Bijector):
     """A `ScanChain` whose layers may change their state; lives inside the Haiku transform."""
 
-    def __init__(self, apply, params, state, updater, remat):
+    def __init__(self, apply, params, state, updater, options):
         super().__init__(event_ndims_in=1)
         self._apply = apply
         self._layers = params, state
         self._updater = updater
-        self._remat = remat
+        self._options = options
 
     def forward_and_log_det(self, x):
         return self._scan("forward_and_log_det", x, reverse=False)
@@ -112,6 +119,6 @@ class _StatefulChain(distrax.Bijector):
         def apply(layer, x):
             return self._apply(*layer, method, x)
 
-        out, state = scan_layers(apply, self._layers, x, reverse=reverse, remat=self._remat)
+        out, state = scan_layers(apply, self._layers, x, reverse=reverse, **self._options)
         self._updater.update(state)
         return out

@@ -4,6 +4,7 @@ python -m experiments.benchmarks.spline
 """
 
 import dataclasses
+import functools
 from collections.abc import Callable
 
 import distrax
@@ -23,7 +24,7 @@ class Settings:
 
     num_elements: int = 64_000
     """Elements, each with parameters of its own."""
-    num_bins: int = 8
+    num_bins: tuple[int, ...] = (8, 16)
     """Bins of the timed splines."""
     repeats: int = 41
     """Rounds."""
@@ -34,7 +35,9 @@ class Settings:
 def main(settings: Settings) -> None:
     """Prints a table of times and one of round trips."""
     print(f"JAX {jax.__version__} on {device_name()}; {settings}")
-    print(format_table(["", "distrax, ms", "ours, ms", "ratio"], time_rows(settings)))
+    print(
+        format_table(["", "distrax, ms", "ours, ms", "ratio", "its quartiles"], time_rows(settings))
+    )
     print()
     header = ["bins", "boundary", "bound promised", "worst seen", "distrax's worst"]
     print(format_table(header, round_trip_rows(settings)))
@@ -42,22 +45,19 @@ def main(settings: Settings) -> None:
 
 def time_rows(settings: Settings) -> list[list[str]]:
     """Medians of value, and of value with gradient in inputs and parameters."""
-    size = 3 * settings.num_bins + 1
-    params = jax.random.normal(jax.random.key(0), (settings.num_elements, size))
     x = 2 * jax.random.normal(jax.random.key(1), (settings.num_elements,))
     rows = []
-    for label, wrap in (("value", value), ("value and gradient", value_and_gradient)):
-        ours, theirs = (
-            wrap(spline)
-            for spline in (dxf.RationalQuadraticSpline, distrax.RationalQuadraticSpline)
-        )
-        times = milliseconds(
-            {"theirs": lambda f=theirs: f(params, x), "ours": lambda f=ours: f(params, x)},
-            settings.repeats,
-        )
-        median = {name: float(np.median(time)) for name, time in times.items()}
-        ratio = float(np.median(times["theirs"] / times["ours"]))
-        rows.append([label, f"{median['theirs']:.1f}", f"{median['ours']:.1f}", f"{ratio:.1f}"])
+    for num_bins in settings.num_bins:
+        shape = (settings.num_elements, 3 * num_bins + 1)
+        params = jax.random.normal(jax.random.key(0), shape)
+        for label, wrap in (("value", value), ("value and gradient", value_and_gradient)):
+            ours = functools.partial(wrap(dxf.RationalQuadraticSpline), params, x)
+            theirs = functools.partial(wrap(distrax.RationalQuadraticSpline), params, x)
+            times = milliseconds({"theirs": theirs, "ours": ours}, settings.repeats)
+            median = {name: f"{np.median(time):.1f}" for name, time in times.items()}
+            low, middle, high = np.quantile(times["theirs"] / times["ours"], [0.25, 0.5, 0.75])
+            ratios = f"{middle:.1f}", f"{low:.1f} - {high:.1f}"
+            rows.append([f"{label}, {num_bins} bins", median["theirs"], median["ours"], *ratios])
     return rows
 
 

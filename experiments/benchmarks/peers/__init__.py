@@ -7,8 +7,8 @@
 
 Every library gets the same data, layers, sizes of networks, and optimizer (Adam). Beside them runs
 `bare`, the limit: the same networks, masked alike, each fed with what the one before it said, with
-no flow around them. zuko needs PyTorch; `pip install torch` first, the CPU build where there is no
-GPU.
+no flow around them; and `unrolled`, ours with `unroll=True`. zuko needs PyTorch;
+`pip install torch` first, the CPU build where there is no GPU.
 
 Calls are timed in rounds, A B C A B C, so that a slow spell of the machine hits all alike. A ratio
 is the median over rounds of a library's time over ours in the same round, with its quartiles. What

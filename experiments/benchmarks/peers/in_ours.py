@@ -8,11 +8,13 @@ from experiments.benchmarks.peers.contestants import Contestant, draw_data, trai
 from experiments.benchmarks.peers.settings import Size
 
 
-def make(name: str, size: Size) -> Contestant:
-    """The builder of that name, as it comes."""
+def make(name: str, size: Size, *, unroll: bool = False) -> Contestant:
+    """The builder of that name, as it comes, or with each layer compiled by itself."""
     build = getattr(dxf.flows, name)
     sizes = (size.hidden, size.hidden)
-    flow = dxf.transform(lambda: build(size.event, num_layers=size.layers, hidden_sizes=sizes))
+    flow = dxf.transform(
+        lambda: build(size.event, num_layers=size.layers, hidden_sizes=sizes, unroll=unroll)
+    )
     x = jnp.asarray(draw_data(size))
     key, shape = jax.random.key(0), (size.batch,)
     params = flow.init(key, x)

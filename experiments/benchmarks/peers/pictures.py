@@ -8,7 +8,13 @@ from matplotlib.figure import Figure
 
 from experiments.benchmarks.peers.settings import MEASURES
 
-COLORS = {"bare": "0.6", "flowjax": "tab:blue", "zuko": "tab:orange", "distrax": "tab:green"}
+COLORS = {
+    "unrolled": "black",
+    "bare": "0.6",
+    "flowjax": "tab:blue",
+    "zuko": "tab:orange",
+    "distrax": "tab:green",
+}
 
 
 def draw_ratios(path: Path, rows: Sequence[dict[str, str]]) -> None:

@@ -24,7 +24,7 @@ SPLINE_END = 5.0  # splines live on [-5, 5]
 SIZES = (Size(256, 2, 8, 64), Size(1000, 16, 8, 64), Size(1000, 64, 5, 512))
 LARGE = Size(100, 784, 5, 512)  # of MAF only
 
-LIBRARIES = ("ours", "bare", "flowjax", "zuko", "distrax")
+LIBRARIES = ("ours", "unrolled", "bare", "flowjax", "zuko", "distrax")
 MEASURES = ("train step", "log_prob", "sample", "sample_and_log_prob")
 
 
