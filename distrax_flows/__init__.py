@@ -59,8 +59,9 @@ from distrax_flows.bijectors import (
     Sylvester,
 )
 from distrax_flows.distribution import FlowDistribution
+from distrax_flows.flow import Flow, StatefulFlow
 from distrax_flows.training import Fit, History, fit
-from distrax_flows.transform import Flow, StatefulFlow, transform, transform_with_state
+from distrax_flows.transform import transform, transform_with_state
 
 __version__ = "0.1.0"
 

@@ -26,7 +26,7 @@ __all__ = ["LinearizedMLP", "MaskedMLP"]
 )
 @dataclasses.dataclass(frozen=True)
 class MaskedMLP:
-    """MADE over arrays: a masked multilayer perceptron that evaluates at once or step by step.
+    """MADE over arrays: a masked perceptron that evaluates at once, or dimension by dimension.
 
     With positions i = 0..D-1 in the input order `order`, hidden layers l = 1..L and a_l the
     activations (a_0 = x reordered):
@@ -115,7 +115,7 @@ class MaskedMLP:
         return self._unfold(decide, inputs, biases, activate, batch_shape)
 
     def linearize(self, x: Float[Array, "... D"]) -> "LinearizedMLP":
-        """The derivative at `x`: a linear network that starts and steps likewise."""
+        """The derivative at `x`: a linear network, that unfolds likewise."""
         if self.policy is not None:
             network, x = self.policy.cast_to_compute((self._without_policy, x))
             return dataclasses.replace(network.linearize(x), policy=self.policy)
@@ -132,6 +132,12 @@ class MaskedMLP:
         return x if self._sequential else jnp.take(x, np.array(self.order), axis=-1)
 
     def _unfold(self, decide, inputs, own, activate, batch_shape):
+        sizes = {jnp.shape(array)[:1] for array in jax.tree.leaves(inputs)}
+        if sizes - {(len(self.order),)}:
+            raise ValueError(
+                "`inputs` must hold arrays with a row for each dimension, "
+                f"[{len(self.order)}, ...]; got leading axes {sorted(sizes)}."
+            )
         if not self._sequential:
             inputs = jax.tree.map(lambda array: array[np.array(self.order)], inputs)
         results = unfold(
@@ -169,7 +175,7 @@ class MaskedMLP:
 
 @dataclasses.dataclass(frozen=True)
 class LinearizedMLP:
-    """The derivative of a `MaskedMLP` at a point, evaluated step by step.
+    """The derivative of a `MaskedMLP` at a point, dimension by dimension.
 
     Args:
         network: the network.

@@ -10,7 +10,7 @@ from jaxtyping import Array, Float
 from distrax_flows._types import Shape
 
 if TYPE_CHECKING:
-    from distrax_flows.transform import Flow, Params
+    from distrax_flows.flow import Flow, Params
 
 __all__ = ["FlowDistribution"]
 

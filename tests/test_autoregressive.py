@@ -166,3 +166,9 @@ def test_the_derivative_unfolds_like_the_network():
 
     _, got = network.linearize(x).unfold(decide, x_dot.T, (1,))
     np.testing.assert_allclose(jnp.moveaxis(got, 0, -2), want, atol=1e-5)
+
+
+def test_inputs_of_unfold_have_a_row_for_each_dimension():
+    network = make_network(4, 2, (12,))
+    with pytest.raises(ValueError, match=r"`inputs` must hold .*\[4, \.\.\.\]; got .*\(3,\)"):
+        network.unfold(lambda params, x: (x, ()), jnp.zeros((3, 1)), (1,))

@@ -12,8 +12,8 @@ import optax
 from jaxtyping import Array, Float
 
 from distrax_flows._checks import check_positive_int
+from distrax_flows.flow import Flow, Params, State, StatefulFlow
 from distrax_flows.training._batches import DataFn, array_batches, function_batches
-from distrax_flows.transform import Flow, Params, State, StatefulFlow
 
 __all__ = ["Fit", "History", "fit"]
 
