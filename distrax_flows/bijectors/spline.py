@@ -274,11 +274,12 @@ class _Bin(NamedTuple):
 
 
 # How the bins are found decides the speed. The form below was the fastest of a dozen on a CPU:
-# sums over all bins are products with a constant, since those run at the speed of memory and their
-# results are stored, where XLA computes a sum of slices anew in each kernel that needs it; the
-# values at one bin are gathered, rather than multiplied by a one-hot vector; their derivative is
-# dense, as the transpose of a gather is a scatter; and divisions come last, since XLA recomputes
-# any cheaper expression for each of the K outputs of a broadcast.
+# sums over all bins are products with a constant, and maxima are reductions, since those run at the
+# speed of memory and their results are stored, where XLA computes a sum of slices, and what it is
+# made of, anew in each kernel that needs it; the values at one bin are gathered, rather than
+# multiplied by a one-hot vector; their derivative is dense, as the transpose of a gather is a
+# scatter; and divisions come last, since XLA recomputes any cheaper expression for each of the K
+# outputs of a broadcast.
 
 
 def _last_axis(values: jax.Array, ndim: int) -> jax.Array:
