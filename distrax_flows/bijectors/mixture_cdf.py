@@ -25,8 +25,8 @@ class LogisticMixtureCDF(distrax.Bijector):
 
     Guarantees. All-zero parameters give the identity. The map is increasing and infinitely often
     differentiable; its slope stays between `eps exp(a)` and `exp(a) (exp(c) + eps)`, for any
-    parameters. Everything is a sum of positive terms, scaled so that none vanishes that counts:
-    finite, with finite gradients, far in the tails. No weight is less than 1e-30 (in float32).
+    parameters. Everything is computed in log-space, in sums of positive terms: finite, with finite
+    gradients, far in the tails.
 
     At zero all components are equal, and gradients would keep them so for ever: means and
     log-scales are therefore multiplied by a fixed factor of each component, (2k - 1) / K for
@@ -51,9 +51,9 @@ class LogisticMixtureCDF(distrax.Bijector):
         >>> import jax.numpy as jnp
         >>> params = jnp.zeros(3 * 2 + 2).at[2:4].set(jnp.array([-4.0, 2.0]))
         >>> bijector = LogisticMixtureCDF(params)
-        >>> y = bijector.forward(jnp.array([-2.0, 0.5, 2.0]))
+        >>> y = bijector.forward(jnp.array([-2.0, 0.0, 2.0]))
         >>> print(bijector.mixture[1], y.round(1), bijector.inverse(y).round(4))
-        [-2.  3.] [-1.1  0.   0.5] [-2.   0.5  2. ]
+        [-2.  3.] [-1.1 -0.1  0.5] [-2.  0.  2.]
     """
 
     def __init__(
@@ -85,27 +85,28 @@ class LogisticMixtureCDF(distrax.Bijector):
     @property
     def mixture(self) -> tuple[Float[Array, "... K"], Float[Array, "... K"], Float[Array, "... K"]]:
         """The weights pi, means m and log-scales s of the components."""
-        components, _, _ = self._unpack(self._params)
-        return components
+        log_weights, means, log_scales = self._components(self._params)
+        return jnp.exp(log_weights), means, log_scales
 
     def forward_and_log_det(
         self, x: Float[Array, "..."]
     ) -> tuple[Float[Array, "..."], Float[Array, "..."]]:
         """Computes the map and the logarithm of its slope."""
         params, x = spread(self._params, x)
-        components, log_scale, shift = self._unpack(params)
-        value, slope = self._curve(components, x)
-        return jnp.exp(log_scale) * value + shift, log_scale + jnp.log(slope)
+        value, slope = self._curve(self._components(params), x)
+        log_scale = soft_clip(params[..., -2], self._max_log_scale)
+        return jnp.exp(log_scale) * value + params[..., -1], log_scale + jnp.log(slope)
 
     def inverse_and_log_det(
         self, y: Float[Array, "..."]
     ) -> tuple[Float[Array, "..."], Float[Array, "..."]]:
         """Finds the root; the log-det is that of `forward` there, negated."""
         params, y = spread(self._params, y)
-        components, log_scale, shift = self._unpack(params)
-        value = jnp.exp(-log_scale) * (y - shift)
+        log_scale = soft_clip(params[..., -2], self._max_log_scale)
+        value = jnp.exp(-log_scale) * (y - params[..., -1])
         # logit F(x) lies between the least and the largest (x - m_k) exp(-s_k): lines, whose own
         # roots hold that of the mixture between them.
+        components = self._components(params)
         _, means, log_scales = components
         steepness = (1 - self._min_slope) * jnp.exp(-log_scales)
         roots = (value[..., None] + steepness * means) / (steepness + self._min_slope)
@@ -114,44 +115,27 @@ class LogisticMixtureCDF(distrax.Bijector):
         x = find_root(lambda x: self._curve(components, x)[0] - value, low, high, noise)
         return x, -log_scale - jnp.log(self._curve(components, x)[1])
 
-    def _unpack(self, params):
-        """Weights, means and log-scales, each `[..., K]`; then a and b, `[...]`."""
+    def _components(self, params):
+        """Log-weights, means and log-scales, each `[..., K]`."""
         size = self._num_components
-        # One split, whose derivative joins the parts, where slices would add up padded ones.
-        ends = [size, 2 * size, 3 * size, 3 * size + 1]
-        weights, means, log_scales, log_scale, shift = jnp.split(params, ends, axis=-1)
+        weights, means, log_scales = jnp.split(params[..., : 3 * size], 3, axis=-1)
         # With equal factors, the gradients of equal components are equal, at every step.
         factors = (2 * np.arange(size) + 1) / size
         factors = jnp.asarray(factors, params.dtype).reshape((1,) * (params.ndim - 1) + (size,))
         log_scales = soft_clip(factors * log_scales, self._max_log_scale)
-        # Where a component alone decides, in its tail, its weight must not have become zero.
-        least = float(jnp.finfo(params.dtype).tiny) ** 0.8
-        weights = jnp.maximum(jax.nn.softmax(weights, axis=-1), least)
-        log_scale = soft_clip(log_scale[..., 0], self._max_log_scale)
-        return (weights, factors * means, log_scales), log_scale, shift[..., 0]
+        return jax.nn.log_softmax(weights, axis=-1), factors * means, log_scales
 
     def _curve(self, components, x):
-        """The map before `exp(a)` and b, and its slope.
-
-        With z >= 0, sigma(z) = 1 / (1 + e) and sigma(-z) = e / (1 + e), where e = exp(-z); with
-        z < 0 the other way round. Where all z have one sign, the least of them is divided out of
-        the e, which would else be zero far out. It cancels, and needs no gradient.
-        """
-        weights, means, log_scales = components
+        """The map before `exp(a)` and b, and its slope."""
+        log_weights, means, log_scales = components
         steepness = jnp.exp(-log_scales)
         z = steepness * (x[..., None] - means)
-        right = z >= 0
-        size = jnp.where(right, z, -z)  # jnp.abs has no slope at 0
-        least_right = jax.lax.stop_gradient(jnp.maximum(jnp.min(z, axis=-1), 0))
-        least_left = jax.lax.stop_gradient(jnp.maximum(-jnp.max(z, axis=-1), 0))
-        least = least_right + least_left
-        e = jnp.exp(least[..., None] - size)
-        share = 1 / (1 + e * jnp.exp(-least)[..., None])
-        large, small = weights * share, weights * share * e
-        below = jnp.sum(jnp.where(right, large, small), axis=-1)  # F, and 1 - F, up to factors
-        above = jnp.sum(jnp.where(right, small, large), axis=-1)
-        logit = jnp.log(below) - jnp.log(above) + (least_right - least_left)
-        slope = jnp.sum(steepness * share * small, axis=-1)
-        slope *= jnp.exp(-least_right) / below + jnp.exp(-least_left) / above
+        # log F and log(1 - F) by component; their derivatives, as sums of positive terms.
+        below = log_weights + jax.nn.log_sigmoid(z)
+        above = log_weights + jax.nn.log_sigmoid(-z)
+        logit = jax.nn.logsumexp(below, axis=-1) - jax.nn.logsumexp(above, axis=-1)
+        shares = jax.nn.softmax(below, axis=-1) * jax.nn.sigmoid(-z)
+        shares += jax.nn.softmax(above, axis=-1) * jax.nn.sigmoid(z)
+        slope = jnp.sum(steepness * shares, axis=-1)
         eps = self._min_slope
         return (1 - eps) * logit + eps * x, (1 - eps) * slope + eps

@@ -31,8 +31,8 @@ Arguments that all builders share, where they apply:
   own layers then concern the other dimensions alone.
 * `remat`: whether gradients store the inputs of layers only, and compute all else again: memory of
   one layer's network rather than of all, at the price of about one more pass. False by default.
-* `unroll`: whether each layer is compiled by itself: steps take up to a quarter less on a CPU, for a
-  compilation that takes longer with each layer. False by default.
+* `unroll`: whether each layer is compiled by itself: steps take up to a quarter less on a CPU, and
+  compilation takes longer with each layer. False by default.
 * `policy`: a `jmp.Policy`, the dtypes of the networks, or None for those of the data. The bijectors
   themselves stay in the policy's output dtype, float32 or wider:
   `jmp.get_policy("params=float32,compute=bfloat16,output=float32")`.
