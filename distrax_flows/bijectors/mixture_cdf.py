@@ -51,9 +51,9 @@ class LogisticMixtureCDF(distrax.Bijector):
         >>> import jax.numpy as jnp
         >>> params = jnp.zeros(3 * 2 + 2).at[2:4].set(jnp.array([-4.0, 2.0]))
         >>> bijector = LogisticMixtureCDF(params)
-        >>> y = bijector.forward(jnp.array([-2.0, 0.0, 2.0]))
+        >>> y = bijector.forward(jnp.array([-2.0, 0.5, 2.0]))
         >>> print(bijector.mixture[1], y.round(1), bijector.inverse(y).round(4))
-        [-2.  3.] [-1.1 -0.1  0.5] [-2.  0.  2.]
+        [-2.  3.] [-1.1  0.   0.5] [-2.   0.5  2. ]
     """
 
     def __init__(
