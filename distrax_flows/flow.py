@@ -8,6 +8,7 @@ import jax
 from jaxtyping import Array, Float
 
 from distrax_flows._chunks import Chunks, cut
+from distrax_flows._trace import LayerTrace
 from distrax_flows._types import Shape
 from distrax_flows.distribution import FlowDistribution
 
@@ -39,6 +40,7 @@ class Flow:
     def __init__(self, call: "Call", init: Callable, apply: Callable):
         self._call = call
         self._init = jax.jit(init, static_argnums=(1, 3))
+        self._apply_uncompiled = apply
         self._apply = jax.jit(apply, static_argnums=(1, 3, 5))
         self._evaluate_chunks = jax.jit(
             functools.partial(_evaluate_chunks, apply), static_argnums=(1, 4)
@@ -123,6 +125,32 @@ class Flow:
         """From data to base: the value and the log-det."""
         x, context = self._call.check_event(x, context)
         return self._evaluate("inverse", params, x, context, batch_size)
+
+    def trace(
+        self,
+        params: Params,
+        x: Float[Array, "... D"],
+        context: Float[Array, "... C"] | None = None,
+        *,
+        inverse: bool = True,
+    ) -> list[LayerTrace]:
+        """What each layer makes of `x`, on its way from data to base; not compiled.
+
+        To see where values go astray, or to picture the stages of a flow. With `inverse=False`,
+        `x` is taken to be of the base, and goes from there to data.
+
+        Example:
+            >>> import distrax_flows as dxf, jax, jax.numpy as jnp
+            >>> flow = dxf.transform(lambda: dxf.flows.maf(2, num_layers=2, standardize=True))
+            >>> x = 100 + jax.random.normal(jax.random.key(0), (1000, 2))
+            >>> for layer in flow.trace(flow.init(jax.random.key(1), x), x):
+            ...     print(f"{layer.name}: {layer.x.mean():.0f} to {abs(layer.y.mean()):.0f}")
+            Chain[0] > Chain[0] > ActNorm: 100 to 0
+            Chain[0] > Chain[1] > ScanChain[1] > Layer: 0 to 0
+            Chain[0] > Chain[1] > ScanChain[0] > Layer: 0 to 0
+        """
+        x, context = self._call.check_event(x, context)
+        return self._apply_uncompiled(params, "trace", context, False, x, inverse)
 
     def distribution(
         self, params: Params, context: Float[Array, "... C"] | None = None

@@ -10,6 +10,7 @@ import jax
 import jax.numpy as jnp
 
 from distrax_flows._checks import check_float_array
+from distrax_flows._trace import trace
 from distrax_flows.flow import Flow, StatefulFlow
 
 __all__ = ["Call", "transform", "transform_with_state"]
@@ -175,12 +176,17 @@ def _sample_and_log_prob(flow: distrax.Transformed, key, sample_shape):
     return x, jnp.subtract(log_prob, log_det)
 
 
+def _trace(flow: distrax.Transformed, x, inverse: bool):
+    return trace(flow.bijector, _event(flow, x, "x" if inverse else "z"), inverse=inverse)
+
+
 _METHODS = {
     "log_prob": _log_prob,
     "forward": _forward,
     "inverse": _inverse,
     "sample": _sample,
     "sample_and_log_prob": _sample_and_log_prob,
+    "trace": _trace,
 }
 
 

@@ -18,7 +18,7 @@ LEVELS = [
     (r"(_types|_checks|_chunks|_numerics|masks)\.py", 0),
     (r"bijectors/|densities/|(families|conditioners|supports|_base|_unfold)\.py", 1),
     (r"modules/|bases\.py", 2),
-    (r"flows/|(transform|flow|distribution)\.py", 3),
+    (r"flows/|(transform|flow|distribution|_trace)\.py", 3),
     (r"training/|testing/|plotting\.py", 4),
 ]
 

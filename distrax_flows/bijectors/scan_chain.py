@@ -80,6 +80,11 @@ class ScanChain(distrax.Bijector):
         """The number of layers, N."""
         return jax.tree.leaves(self._params)[0].shape[0]
 
+    @property
+    def layers(self) -> list[distrax.Bijector]:
+        """The layers, each as a bijector of its own, f_1 first."""
+        return [self._layer_fn(params) for params in unstack(self._params)]
+
     def forward_and_log_det(
         self, x: Float[Array, "..."]
     ) -> tuple[Float[Array, "..."], Float[Array, "..."]]:
@@ -102,6 +107,12 @@ class ScanChain(distrax.Bijector):
             apply, self._params, x, reverse=reverse, remat=self._remat, unroll=self._unroll
         )
         return out
+
+
+def unstack(layers: Any) -> list[Any]:
+    """The data of each layer, from a pytree of leaves `[N, ...]`."""
+    num_layers = jax.tree.leaves(layers)[0].shape[0]
+    return [jax.tree.map(lambda leaf, n=n: leaf[n], layers) for n in range(num_layers)]
 
 
 def scan_layers(

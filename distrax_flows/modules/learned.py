@@ -52,18 +52,20 @@ class Learned(distrax.Bijector):
     ) -> tuple[Float[Array, "... D"], Float[Array, "..."]]:
         """The layer's `forward_and_log_det`."""
         self._check_forward_input_shape(x)
-        return self._bijector(x).forward_and_log_det(x)  # pyright: ignore[reportReturnType]
+        return self.layer_at(x).forward_and_log_det(x)  # pyright: ignore[reportReturnType]
 
     def inverse_and_log_det(
         self, y: Float[Array, "... D"]
     ) -> tuple[Float[Array, "... D"], Float[Array, "..."]]:
         """The layer's `inverse_and_log_det`."""
         self._check_inverse_input_shape(y)
-        return self._bijector(y).inverse_and_log_det(y)  # pyright: ignore[reportReturnType]
+        return self.layer_at(y).inverse_and_log_det(y)  # pyright: ignore[reportReturnType]
 
-    def _bijector(self, x):
+    def layer_at(self, x: Float[Array, "... D"]) -> distrax.Bijector:
+        """What the layer returns for an input of either direction."""
         bijector = self._layer(x)
-        return distrax.Block(bijector, self.event_ndims_in - bijector.event_ndims_in)
+        surplus = self.event_ndims_in - bijector.event_ndims_in
+        return distrax.Block(bijector, surplus) if surplus else bijector
 
 
 def compose(*layers: Layer) -> Layer:

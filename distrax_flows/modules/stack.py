@@ -6,10 +6,10 @@ import jax
 from jaxtyping import Array, Float
 
 from distrax_flows._checks import check_positive_int
-from distrax_flows.bijectors.scan_chain import ScanChain, scan_layers
+from distrax_flows.bijectors.scan_chain import ScanChain, scan_layers, unstack
 from distrax_flows.modules.learned import Layer
 
-__all__ = ["Stack"]
+__all__ = ["Stack", "StatefulChain"]
 
 
 class Stack(hk.Module):
@@ -79,27 +79,32 @@ class Stack(hk.Module):
         lifted, updater = hk.lift_with_state(init, name="layers")
         params, state = lifted(hk.next_rng_key() if hk.running_init() else None, x)
         if state:
-            return _StatefulChain(layer.apply, params, state, updater, self._options)
+            return StatefulChain(layer.apply, params, state, updater, self._options)
         updater.ignore_update()
-        return ScanChain(lambda params: _Applied(layer.apply, params), params, **self._options)
+        return ScanChain(lambda params: _Applied(layer.apply, params, {}), params, **self._options)
 
 
 class _Applied(distrax.Bijector):
-    """A transformed layer without state, its parameters bound: pure, unlike the layer."""
+    """A transformed layer, its parameters and state bound: pure, unlike the layer."""
 
-    def __init__(self, apply, params):
+    def __init__(self, apply, params, state):
         super().__init__(event_ndims_in=1)
         self._apply = apply
         self._params = params
+        self._state = state
+
+    @property
+    def name(self) -> str:
+        return "Layer"
 
     def forward_and_log_det(self, x):
-        return self._apply(self._params, {}, "forward_and_log_det", x)[0]
+        return self._apply(self._params, self._state, "forward_and_log_det", x)[0]
 
     def inverse_and_log_det(self, y):
-        return self._apply(self._params, {}, "inverse_and_log_det", y)[0]
+        return self._apply(self._params, self._state, "inverse_and_log_det", y)[0]
 
 
-class _StatefulChain(distrax.Bijector):
+class StatefulChain(distrax.Bijector):
     """A `ScanChain` whose layers may change their state; lives inside the Haiku transform."""
 
     def __init__(self, apply, params, state, updater, options):
@@ -109,10 +114,17 @@ class _StatefulChain(distrax.Bijector):
         self._updater = updater
         self._options = options
 
+    @property
+    def layers(self) -> list[distrax.Bijector]:
+        """The layers, with their state as it is."""
+        return [_Applied(self._apply, *layer) for layer in unstack(self._layers)]
+
     def forward_and_log_det(self, x):
+        """Applies the layers first to last."""
         return self._scan("forward_and_log_det", x, reverse=False)
 
     def inverse_and_log_det(self, y):
+        """Undoes the layers last to first."""
         return self._scan("inverse_and_log_det", y, reverse=True)
 
     def _scan(self, method, x, *, reverse):
