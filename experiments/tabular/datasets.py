@@ -1,0 +1,137 @@
+"""Data to fit, by name or from a file, split into rows that train, validate and test."""
+
+import re
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+import sklearn.datasets
+
+from experiments.tabular import maf_sets
+from experiments.tabular.files import read_table
+
+_MAX_READ = 2**30  # bytes: larger maps stay on disk
+_MIN_ROWS = 10  # a row at least for each split
+_ALPHA = 0.05
+
+
+class Splits(NamedTuple):
+    """Rows that train, validate and test.
+
+    Attributes:
+        name: of the data; of a file, with `_` for what is no letter or digit.
+        train: `[N, D]`, float32. A `np.memmap` stays on disk and keeps the type of its file.
+        validation: likewise.
+        test: likewise.
+    """
+
+    name: str
+    train: np.ndarray
+    validation: np.ndarray
+    test: np.ndarray
+
+
+def load(name_or_path: str, data_dir: Path, seed: int) -> Splits:
+    """Loads data.
+
+    Args:
+        name_or_path: one of these.
+
+            - `breast_cancer`, `wine`, `digits`: features of the sets in scikit-learn; 80 % of the
+              rows train, 10 % validate, 10 % test.
+            - `power`, `gas`, `hepmass`, `miniboone`, `bsds300`: as in `maf_sets`.
+            - A path, as of `read_table`; split like the sets in scikit-learn. A map of more than
+              1 GiB is not read: its first 80 % of the rows train, the next 10 % validate, the last
+              10 % test, which a line printed says.
+        data_dir: where the files of the five sets are; nothing else reads it.
+        seed: of the order of the rows and of `digits`' noise; not for the five sets, which have
+            their own.
+
+    Raises:
+        ImportError: the package that reads such files is missing.
+        ValueError: there are no such data; they are too few, or not finite; a column is constant.
+    """
+    if name_or_path in maf_sets.MAF_SETS:
+        return Splits(name_or_path, *maf_sets.load(name_or_path, data_dir))
+    rng = np.random.default_rng(seed)
+    if name_or_path in _BUNDLED:
+        x = _BUNDLED[name_or_path](rng).astype(np.float32)
+        return _split(name_or_path, x[rng.permutation(len(x))])
+    if "." not in name_or_path:
+        raise ValueError(f"`data` must be one of {names()}, or a path; got data={name_or_path!r}.")
+    return _from_file(name_or_path, rng)
+
+
+def names() -> list[str]:
+    """The names of data."""
+    return [*_BUNDLED, *maf_sets.MAF_SETS]
+
+
+def _from_file(path: str, rng: np.random.Generator) -> Splits:
+    name = re.sub(r"\W+", "_", Path(path).name)
+    x = read_table(path)
+    if len(x) < _MIN_ROWS:
+        raise ValueError(f"{path} must hold at least {_MIN_ROWS} rows; got {len(x)}.")
+    if isinstance(x, np.memmap) and x.nbytes > _MAX_READ:
+        print(f"{path} stays on disk: its first rows train, its last rows test, in their order.")
+        return _split(name, x)
+    with np.errstate(over="ignore"):
+        x = x.astype(np.float32)
+    _check_columns(path, x)
+    return _split(name, x[rng.permutation(len(x))])
+
+
+def _split(name: str, x: np.ndarray) -> Splits:
+    tenth = int(0.1 * len(x))
+    return Splits(name, *np.split(x, [len(x) - 2 * tenth, len(x) - tenth]))
+
+
+def _check_columns(path: str, x: np.ndarray) -> None:
+    infinite = np.flatnonzero(~np.isfinite(x).all(axis=0)).tolist()
+    if infinite:
+        raise ValueError(
+            f"{path} must hold finite numbers of float32; got others in the columns {infinite}, "
+            "counted from 0. Drop them, or their rows."
+        )
+    constant = np.flatnonzero((x == x[0]).all(axis=0)).tolist()
+    if constant:
+        raise ValueError(
+            f"{path} must vary in each column, for there to be a density; got constants in the "
+            f"columns {constant}, counted from 0. Drop them."
+        )
+
+
+def _breast_cancer(rng: np.random.Generator) -> np.ndarray:
+    """`[569, 30]`: measures of cell nuclei."""
+    bunch: Any = sklearn.datasets.load_breast_cancer()
+    return bunch.data
+
+
+def _wine(rng: np.random.Generator) -> np.ndarray:
+    """`[178, 13]`: chemical measures."""
+    bunch: Any = sklearn.datasets.load_wine()
+    return bunch.data
+
+
+def _digits(rng: np.random.Generator) -> np.ndarray:
+    """`[1797, 64]`: images of 8 by 8 pixels, integers from 0 to 16, made continuous.
+
+    Pixels u get uniform noise, and a logit stretches them over the line:
+
+        x = logit(alpha + (1 - 2 alpha) (u + noise) / 17)
+
+    with alpha = 0.05, as Papamakarios et al., 2017, do for CIFAR-10. Log-likelihoods are of x.
+    Without noise, pixels that are always blank would have no density.
+    """
+    bunch: Any = sklearn.datasets.load_digits()
+    pixels = bunch.data
+    x = _ALPHA + (1 - 2 * _ALPHA) * (pixels + rng.random(pixels.shape)) / 17
+    return np.log(x) - np.log1p(-x)
+
+
+_BUNDLED: dict[str, Callable[[np.random.Generator], np.ndarray]] = {
+    "breast_cancer": _breast_cancer,
+    "wine": _wine,
+    "digits": _digits,
+}
