@@ -30,6 +30,7 @@ from distrax_flows import (
     modules,
     supports,
     testing,
+    training,
 )
 from distrax_flows._types import AutoregressiveConditioner
 from distrax_flows.bijectors import (
@@ -60,7 +61,14 @@ from distrax_flows.bijectors import (
 )
 from distrax_flows.distribution import FlowDistribution
 from distrax_flows.flow import Flow, StatefulFlow
-from distrax_flows.training import Fit, History, fit
+from distrax_flows.training import (
+    CheckpointError,
+    Fit,
+    FitInterrupted,
+    History,
+    NonFiniteError,
+    fit,
+)
 from distrax_flows.transform import transform, transform_with_state
 
 __version__ = "0.1.0"
@@ -70,9 +78,11 @@ __all__ = [
     "AutoregressiveConditioner",
     "BatchNorm",
     "BernsteinPolynomial",
+    "CheckpointError",
     "CircularShift",
     "Columns",
     "Fit",
+    "FitInterrupted",
     "Flow",
     "FlowDistribution",
     "HierarchicalCoupling",
@@ -82,6 +92,7 @@ __all__ = [
     "LogisticMixtureCDF",
     "Logit",
     "MaskedAutoregressive",
+    "NonFiniteError",
     "Orthogonal",
     "Permutation",
     "Planar",
@@ -107,6 +118,7 @@ __all__ = [
     "modules",
     "supports",
     "testing",
+    "training",
     "transform",
     "transform_with_state",
 ]

@@ -3,7 +3,6 @@
 import distrax
 import jax
 import jax.numpy as jnp
-import numpy as np
 import pytest
 
 import distrax_flows as dxf
@@ -530,60 +529,3 @@ def test_calls_with_wrong_contexts(plain, conditional):
         flow.log_prob(params, jnp.zeros((5, 2)), jnp.zeros((4, 3)))
     with pytest.raises(TypeError, match=r"`context` must be a floating-point array"):
         flow.log_prob(params, jnp.zeros((4, 2)), jnp.zeros((4, 3), jnp.int32))
-
-
-DATA = np.zeros((50, 2), np.float32)
-
-
-@pytest.mark.parametrize(
-    ("data", "options", "error", "message"),
-    [
-        (DATA[:, 0], {}, ValueError, r"`data` must have shape \[N, D\]"),
-        (DATA.astype(int), {}, TypeError, "`data` must be a floating-point array"),
-        (
-            DATA,
-            {"batch_size": 51},
-            ValueError,
-            "at least `batch_size` rows; got 50 rows and batch_size=51",
-        ),
-        (
-            DATA,
-            {"num_steps": 0},
-            ValueError,
-            "`num_steps` must be an integer of at least 1; got num_steps=0",
-        ),
-        (DATA, {"ema_decay": 1.0}, ValueError, "`ema_decay` must be between 0 and 1"),
-        (
-            DATA,
-            {"context": DATA[:3]},
-            ValueError,
-            r"`context` must have shape \[N, C\] with N = 50",
-        ),
-        (
-            np.where(np.eye(50, 2) > 0, np.nan, DATA),
-            {},
-            ValueError,
-            r"`data` must be finite; 2 of 50 rows are not, the first being row 0",
-        ),
-        (lambda key: jnp.zeros(3), {}, ValueError, r"`data` must return a batch \[batch_size, D\]"),
-        (
-            lambda key: jnp.zeros((8, 2)),
-            {"context": DATA},
-            ValueError,
-            "`context` must be None where `data` is a function",
-        ),
-    ],
-)
-def test_fit(plain, data, options, error, message):
-    options = {"batch_size": 8, "num_steps": 2, **options}
-    with pytest.raises(error, match=message):
-        dxf.fit(plain[0], data, key=jax.random.key(0), **options)
-
-
-def test_fit_says_when_the_loss_is_lost(plain):
-    data = DATA.copy()
-    data[17] = 3e38
-    with pytest.raises(
-        FloatingPointError, match=r"The loss is inf at step \d+\. Lower the learning"
-    ):
-        dxf.fit(plain[0], data, key=jax.random.key(0), batch_size=10, num_steps=20)

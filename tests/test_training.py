@@ -1,5 +1,7 @@
 """Fitting: the maximum-likelihood solution, determinism, and what is compiled when."""
 
+import re
+
 import distrax
 import haiku as hk
 import jax
@@ -10,7 +12,8 @@ import pytest
 
 import distrax_flows as dxf
 from distrax_flows.modules import Learned
-from distrax_flows.training._batches import array_batches, function_batches
+from distrax_flows.training._batches import function_batches, table_batches
+from distrax_flows.training._data import Batch
 
 
 def gaussian_flow(context=None):
@@ -132,8 +135,8 @@ def test_start_callback_and_remainder():
 @pytest.mark.parametrize("batch_size", [4, 7])
 def test_every_row_comes_once_per_epoch(batch_size):
     rows = jnp.arange(10.0)[:, None]
-    batches = array_batches(rows, None, KEY, batch_size)
-    (stream,) = batches.take(0, 5 * 10)
+    batches = table_batches(Batch(rows), KEY, batch_size)
+    stream = batches.take(0, 5 * 10).x
     epochs = np.asarray(stream).reshape(-1)[: 5 * 10 * batch_size // 10 * 10].reshape(-1, 10)
     np.testing.assert_array_equal(
         np.sort(epochs, axis=1), np.tile(np.arange(10.0), (len(epochs), 1))
@@ -145,10 +148,227 @@ def test_every_row_comes_once_per_epoch(batch_size):
 
 def test_fresh_draws_do_not_depend_on_the_chunk():
     batches = function_batches(lambda key: jax.random.normal(key, (8, 2)), KEY)
-    (stream,) = batches.take(0, 6)
+    stream = batches.take(0, 6).x
     np.testing.assert_array_equal(batches.take(2, 3)[0], stream[2:5])
     assert len(np.unique(np.asarray(stream)[..., 0])) == 48
     assert batches.step_bytes == 8 * 2 * 4
+
+
+def test_an_iterator_and_a_memory_map_give_what_an_array_gives(tmp_path):
+    options = {"key": KEY, "num_steps": 12, "optimizer": SGD, "progress": False}
+    np.save(tmp_path / "x.npy", data())
+    on_disk = np.load(tmp_path / "x.npy", mmap_mode="r")
+    by_array, by_map = (
+        dxf.fit(FLOW, x, batch_size=50, validation=0.2, **options) for x in (data(), on_disk)
+    )
+    jax.tree.map(np.testing.assert_array_equal, by_array.params, by_map.params)
+    np.testing.assert_array_equal(by_array.history.validation_loss, by_map.history.validation_loss)
+
+    _, data_key = jax.random.split(KEY)
+    stream = table_batches(Batch(data()), data_key, 50).take(0, 12).x
+    by_iterator = dxf.fit(FLOW, iter(stream), **options)
+    by_array = dxf.fit(FLOW, data(), batch_size=50, **options)
+    jax.tree.map(np.testing.assert_array_equal, by_array.params, by_iterator.params)
+
+
+def test_epochs_count_rows():
+    fitted = dxf.fit(FLOW, data(500), key=KEY, num_epochs=2.5, batch_size=100, optimizer=SGD)
+    assert len(fitted.history.loss) == 13  # 1,250 rows, rounded up to batches
+
+
+def test_validation_stops_early_and_returns_the_best():
+    x, held_out = data(40), 5 + data(30)
+    seen = {}
+    fitted = dxf.fit(
+        FLOW,
+        x,
+        key=KEY,
+        num_steps=400,
+        batch_size=40,
+        optimizer=SGD,
+        validation=held_out,
+        patience=3,
+        eval_every=5,
+        callback=seen.__setitem__,
+    )
+    history = fitted.history
+    best = int(np.argmin(history.validation_loss))
+    assert history.stopped_early
+    assert len(history.validation_loss) == best + 1 + 3
+    np.testing.assert_array_equal(history.evaluated_steps, 5 * (1 + np.arange(best + 4)))
+    assert len(history.loss) == len(history.grad_norm) == 5 * (best + 4)
+    jax.tree.map(np.testing.assert_array_equal, fitted.params, seen[5 * (best + 1)])
+    loss = -FLOW.log_prob(fitted.params, held_out).mean()
+    np.testing.assert_allclose(history.validation_loss[best], loss, rtol=1e-5)
+
+
+def test_a_fraction_is_held_out():
+    x = data(200).at[:, 0].set(jnp.arange(200.0))
+    seen = []
+
+    def forget(params):
+        return jax.tree.map(jnp.zeros_like, params)
+
+    # A step of size zero: the losses of an epoch are those of the training rows at the start.
+    options = {"key": KEY, "batch_size": 15, "optimizer": optax.sgd(0.0), "num_steps": 10}
+    fitted = dxf.fit(FLOW, x, validation=0.25, callback=lambda *call: seen.append(call), **options)
+    start = forget(fitted.params)
+    everything = -FLOW.log_prob(start, x).sum()
+    training = 15 * fitted.history.loss.sum()
+    np.testing.assert_allclose(
+        50 * fitted.history.validation_loss[-1], everything - training, rtol=1e-4
+    )
+
+
+def test_several_fits_at_once_are_those_of_each_key():
+    keys = jax.random.split(KEY, 3)
+    options = {"num_steps": 60, "batch_size": 50, "optimizer": OPTIMIZER, "ema_decay": 0.8}
+    options |= {"validation": data(64) - 1.0, "patience": 2, "eval_every": 10}
+    together = dxf.fit(FLOW, data(), key=keys, **options)
+    for i, key in enumerate(keys):
+        alone = dxf.fit(FLOW, data(), key=key, **options)
+        jax.tree.map(
+            lambda one, all_, i=i: np.testing.assert_allclose(one, all_[i], rtol=2e-5, atol=1e-6),
+            alone.params,
+            together.params,
+        )
+        steps = len(alone.history.loss)
+        np.testing.assert_allclose(alone.history.loss, together.history.loss[i, :steps], rtol=2e-5)
+    log_prob = jax.vmap(FLOW.log_prob, (0, None))(together.params, data(7))
+    assert log_prob.shape == (3, 7)
+    assert np.any(log_prob[0] != log_prob[1])
+
+
+def test_weights_count_as_copies_do():
+    x = data(60)
+    weights = jnp.where(jnp.arange(60) < 20, 3.0, 1.0)
+    copies = jnp.concatenate([x, x[:20], x[:20]])
+    options = {"key": KEY, "num_steps": 30, "optimizer": SGD, "eval_every": 10}
+    weighted = dxf.fit(
+        FLOW, x, weights=7 * weights, batch_size=60, validation=(x, None, weights), **options
+    )
+    copied = dxf.fit(FLOW, copies, batch_size=100, validation=copies, **options)
+    compare = lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-4, atol=1e-5)  # noqa: E731
+    jax.tree.map(compare, weighted.params, copied.params)
+    compare(weighted.history.loss, copied.history.loss)
+    compare(weighted.history.validation_loss, copied.history.validation_loss)
+
+
+def test_history_has_the_norms_of_the_gradients():
+    x = data(80)
+    fitted = dxf.fit(FLOW, x, key=KEY, num_steps=1, batch_size=80, optimizer=SGD)
+    start = jax.tree.map(jnp.zeros_like, fitted.params)
+    grads = jax.grad(lambda params: -FLOW.log_prob(params, x).mean())(start)
+    np.testing.assert_allclose(fitted.history.grad_norm, [optax.tree.norm(grads)], rtol=1e-5)
+    assert fitted.history.seconds.shape == (1,)
+
+
+def test_bad_batches_are_left_out_and_counted():
+    x = data(40)
+    bad = {3, 4, 11}
+    stream = [x * np.nan if step in bad else x for step in range(20)]
+    options = {"key": KEY, "optimizer": OPTIMIZER, "ema_decay": 0.5}
+    skipped = dxf.fit(FLOW, iter(stream), num_steps=20, non_finite="skip", **options)
+    clean = dxf.fit(FLOW, iter([x] * 17), num_steps=17, **options)
+    jax.tree.map(np.testing.assert_array_equal, skipped.params, clean.params)
+    assert skipped.history.num_skipped == 3
+    assert set(np.flatnonzero(np.isnan(skipped.history.loss))) == bad
+
+    with pytest.raises(dxf.NonFiniteError, match="The last 100 steps were left out"):
+        dxf.fit(FLOW, lambda key: x * jnp.nan, num_steps=500, non_finite="skip", **options)
+
+
+def test_a_lost_loss_is_explained_and_nothing_before_it_is_lost():
+    x = data(40)
+    stream = [x] * 5 + [x.at[17, 1].set(3e38)] + [x] * 10
+    options = {"key": KEY, "optimizer": SGD, "num_steps": 16, "eval_every": 4}
+    with pytest.raises(dxf.NonFiniteError) as caught:
+        dxf.fit(FLOW, iter(stream), **options)
+    message = str(caught.value)
+    assert "The loss is inf and its gradient has norm inf at step 5, batch 5." in message
+    assert "1 of 40 rows of the batch have a log-density that is not finite" in message
+    assert "the first being row 17" in message
+    assert "widest input is that of `Chain[0] > Shift`" in message
+    assert "to 3e+38" in message
+    good = dxf.fit(FLOW, iter(stream), **options | {"num_steps": 4})
+    jax.tree.map(np.testing.assert_array_equal, caught.value.fit.params, good.params)
+    np.testing.assert_array_equal(caught.value.fit.history.loss, good.history.loss)
+
+
+def test_the_layer_that_lost_a_number_is_named():
+    def make():
+        def layer(x):
+            slope = hk.get_parameter("slope", (), init=jnp.ones)
+            scaled = distrax.Block(distrax.ScalarAffine(0.0, log_scale=jnp.full(2, -40.0)), 1)
+            shrunk = distrax.Block(
+                distrax.ScalarAffine(0.0, log_scale=slope * jnp.full(2, -80.0)), 1
+            )
+            return distrax.Chain([scaled, shrunk])
+
+        base = distrax.Independent(distrax.Normal(jnp.zeros(2), jnp.ones(2)), 1)
+        return distrax.Transformed(base, Learned(layer))
+
+    flow = dxf.transform(make)
+    with pytest.raises(dxf.NonFiniteError) as caught:
+        dxf.fit(flow, lambda key: jax.random.normal(key, (8, 2)), key=KEY, num_steps=2)
+    message = str(caught.value)
+    assert (
+        "first layer whose output is not finite is `Chain[1] > BlockScalarAffine`, in 8 of 8"
+        in message
+    )
+    assert re.search(r"its input had values from -\d.*e\+17 to \d.*e\+17", message)  # e^40
+
+
+def test_a_lost_gradient_names_its_parameters():
+    def make():
+        def layer(x):
+            root = jnp.sqrt(hk.get_parameter("root", (), init=jnp.zeros))
+            return dxf.Shift(jnp.full(2, root))
+
+        base = distrax.Independent(distrax.Normal(jnp.zeros(2), jnp.ones(2)), 1)
+        return distrax.Transformed(base, Learned(layer))
+
+    flow = dxf.transform(make)
+    message = "The gradient of 1 of 1 arrays of parameters is not finite, the first being `~:root`"
+    with pytest.raises(dxf.NonFiniteError, match=message):
+        dxf.fit(flow, lambda key: jax.random.normal(key, (8, 2)), key=KEY, num_steps=2)
+
+
+def test_ctrl_c_returns_what_was_reached():
+    def interrupt(step, params):
+        if step == 8:
+            raise KeyboardInterrupt
+
+    options = {"key": KEY, "num_steps": 20, "optimizer": SGD, "eval_every": 4}
+    with pytest.raises(dxf.FitInterrupted, match="after 8 of 20 steps") as caught:
+        dxf.fit(FLOW, data(), callback=interrupt, **options)
+    good = dxf.fit(FLOW, data(), **options | {"num_steps": 8})
+    jax.tree.map(np.testing.assert_array_equal, caught.value.fit.params, good.params)
+    assert isinstance(caught.value, KeyboardInterrupt)
+
+
+def test_cosine_adam():
+    assert dxf.training.cosine_adam(10, 2e-3) is dxf.training.cosine_adam(10, 2e-3)
+    params = {"mlp": {"w": jnp.ones((2, 2)), "b": jnp.ones(2)}}
+    optimizer = dxf.training.cosine_adam(10, 1e-2, warmup_steps=4, weight_decay=0.5)
+    state = optimizer.init(params)
+    grads = jax.tree.map(jnp.zeros_like, params)
+    shrunk = []
+    for _ in range(10):
+        updates, state = optimizer.update(grads, state, params)
+        np.testing.assert_array_equal(updates["mlp"]["b"], 0.0)
+        shrunk.append(-float(updates["mlp"]["w"][0, 0]) / 0.5)
+    expected = [0, 2.5e-3, 5e-3, 7.5e-3]
+    expected += [1e-2 * 0.5 * (1 + np.cos(np.pi * t / 6)) for t in range(6)]
+    np.testing.assert_allclose(shrunk, expected, rtol=1e-5, atol=1e-9)
+    with pytest.raises(ValueError, match="`warmup_steps` must be less than `num_steps`"):
+        dxf.training.cosine_adam(10, warmup_steps=10)
+
+
+def test_an_optimizer_may_look_at_the_loss():
+    plateau = optax.chain(optax.sgd(0.1), optax.contrib.reduce_on_plateau(0.5, patience=1))
+    fitted = dxf.fit(FLOW, data(50), key=KEY, num_steps=200, batch_size=50, optimizer=plateau)
+    assert fitted.history.loss[-1] < fitted.history.loss[0]
 
 
 def test_progress_bar_shows_the_loss(capsys):

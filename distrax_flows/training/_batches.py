@@ -1,22 +1,49 @@
-"""Streams of batches: the batches of any range of steps, as a pure function of a key."""
+"""Streams of batches, chunk by chunk."""
 
 import functools
-from collections.abc import Callable
+import itertools
+from collections.abc import Callable, Iterator
 from typing import Any, NamedTuple, TypeAlias
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 
-from distrax_flows._checks import check_float_array
+from distrax_flows.training._data import Batch, Table
 
-__all__ = ["Batches", "DataFn", "array_batches", "function_batches"]
+__all__ = [
+    "Batches",
+    "DataFn",
+    "as_keys",
+    "each_key",
+    "function_batches",
+    "iterator_batches",
+    "read_rows",
+    "split_keys",
+    "table_batches",
+]
 
-# (x,) or (x, context)
-Batch: TypeAlias = tuple[jax.Array, ...]
-
-# Draws a fresh batch, x or (x, context), from a key.
+# Draws a fresh batch from a key: x, (x, context) or (x, context, weights).
 DataFn: TypeAlias = Callable[[jax.Array], Any]
+
+
+def as_keys(key: jax.Array) -> jax.Array:
+    """Random keys, `[]` or `[E]`, of the new kind; those of the old kind are arrays of integers."""
+    if not jnp.issubdtype(jnp.asarray(key).dtype, jax.dtypes.prng_key):
+        key = jax.random.wrap_key_data(key)
+    if key.ndim > 1:
+        raise ValueError(f"`key` must be a random key, or a row of them; got {key.shape=}.")
+    return key
+
+
+def each_key(f: Callable, keys: jax.Array) -> Callable:
+    """`f`, mapped over all its arguments if there are several keys."""
+    return jax.vmap(f) if keys.ndim else f
+
+
+def split_keys(keys: jax.Array) -> tuple[jax.Array, jax.Array]:
+    """Two keys from each."""
+    return each_key(lambda key: tuple(jax.random.split(key)), keys)(keys)
 
 
 class Batches(NamedTuple):
@@ -24,79 +51,162 @@ class Batches(NamedTuple):
 
     Attributes:
         take: `take(start, n)`, the batches of steps `start .. start + n - 1`; each leaf has shape
-            `[n, batch_size, ...]`.
+            `[*keys.shape, n, batch_size, ...]`, `keys` being those that the stream was made with.
         step_bytes: memory of the batch of one step.
+        name: which batch that of a step is, in words.
+        num_rows: rows of an epoch; None if there are always new ones.
     """
 
     take: Callable[[int, int], Batch]
     step_bytes: int
+    name: Callable[[int], str] = "batch {}".format
+    num_rows: int | None = None
 
 
-def array_batches(
-    data: jax.Array, context: jax.Array | None, key: jax.Array, batch_size: int
+def table_batches(
+    data: Batch, keys: jax.Array, batch_size: int, subset: jax.Array | None = None
 ) -> Batches:
-    """Batches of the rows of an array, every row once per epoch, in an order drawn per epoch.
+    """Batches of the rows of arrays, every row once per epoch, in an order drawn per epoch.
 
-    Batches may straddle two epochs, so that all have the same size and no row is left out.
+    Batches may straddle two epochs, so that all have the same size and no row is left out. A pure
+    function of the keys: any range of steps may be taken at any time.
+
+    Args:
+        data: arrays; of memory maps, only the rows of the steps taken are read.
+        keys: a random key, or several, `[E]`: then each has an order of its own.
+        batch_size: rows of a batch.
+        subset: indices of the rows to use; all of them if None.
     """
-    x = check_float_array("data", data)
-    if x.ndim != 2:
-        raise ValueError(
-            f"`data` must have shape [N, D], a row per example; got data.shape={x.shape}."
-        )
-    num_rows = x.shape[0]
+    num_rows = len(data.x) if subset is None else len(subset)
     if num_rows < batch_size:
         raise ValueError(
             "`data` must have at least `batch_size` rows; got "
             f"{num_rows} rows and {batch_size=}. Lower `batch_size`."
         )
-    arrays = {"data": x}
-    if context is not None:
-        arrays["context"] = check_float_array("context", context)
-        if context.ndim != 2 or context.shape[0] != num_rows:
-            raise ValueError(
-                f"`context` must have shape [N, C] with N = {num_rows}, the rows of `data`; got "
-                f"context.shape={context.shape}."
-            )
-    for name, array in arrays.items():
-        bad = np.flatnonzero(~np.isfinite(np.asarray(array)).all(axis=-1))
-        if bad.size:
-            raise ValueError(
-                f"`{name}` must be finite; {bad.size} of {num_rows} rows are not, the first being "
-                f"row {bad[0]}: {np.asarray(array[bad[0]])}. Remove or impute them."
-            )
 
     @functools.lru_cache(maxsize=2)
     def order(epoch: int) -> jax.Array:
-        return jax.random.permutation(jax.random.fold_in(key, epoch), num_rows)
+        rows = _order(keys, epoch, num_rows)
+        return rows if subset is None else subset[rows]
 
     def take(start: int, n: int) -> Batch:
         first, last = start * batch_size, (start + n) * batch_size
         epochs = range(first // num_rows, (last - 1) // num_rows + 1)
-        rows = jnp.concatenate([order(epoch) for epoch in epochs])
+        rows = jnp.concatenate([order(epoch) for epoch in epochs], axis=-1)
         skip = first - epochs[0] * num_rows
-        rows = rows[skip : skip + n * batch_size].reshape(n, batch_size)
-        return tuple(array[rows] for array in arrays.values())
+        rows = rows[..., skip : skip + n * batch_size]
+        rows = rows.reshape(*keys.shape, n, batch_size)
+        return jax.tree.map(lambda table: read_rows(table, rows), data)
 
-    return Batches(take, batch_size * sum(array[0].nbytes for array in arrays.values()))
+    def name(step: int) -> str:
+        epoch, row = divmod(step * batch_size, num_rows)
+        return f"batch {row // batch_size} of epoch {epoch}"
+
+    row_bytes = sum(table[:1].nbytes for table in jax.tree.leaves(data))
+    return Batches(take, batch_size * row_bytes * keys.size, name, num_rows)
 
 
-def function_batches(draw: DataFn, key: jax.Array) -> Batches:
+def read_rows(table: Table, rows: jax.Array) -> jax.Array:
+    """The rows of those indices; of a memory map, in the order in which they lie on disk."""
+    if not isinstance(table, np.memmap):
+        return table[rows]
+    index, back = np.unique(np.asarray(rows), return_inverse=True)
+    return jnp.asarray(np.asarray(table[index])[back].reshape(*rows.shape, *table.shape[1:]))
+
+
+@functools.partial(jax.jit, static_argnames="num_rows")
+def _order(keys: jax.Array, epoch: int, num_rows: int) -> jax.Array:
+    def draw(key):
+        return jax.random.permutation(jax.random.fold_in(key, epoch), num_rows)
+
+    return each_key(draw, keys)(keys)
+
+
+def function_batches(draw: DataFn, keys: jax.Array) -> Batches:
     """Batches that a function draws afresh, each step from a key of its own."""
-    spec = jax.eval_shape(lambda: _draw_steps(draw, key, jnp.zeros(1, jnp.int32)))
-    if len(spec) > 2 or any(leaf.ndim != 3 for leaf in spec):
-        raise ValueError(
-            "`data` must return a batch [batch_size, D], or a pair of it and a context "
-            f"[batch_size, C]; got shapes {[leaf.shape[1:] for leaf in spec]}."
-        )
+    spec = jax.eval_shape(lambda: _draw_steps(draw, keys, jnp.zeros(1, jnp.int32)))
+    _check_batch(jax.tree.map(lambda leaf: leaf.update(shape=leaf.shape[keys.ndim + 1 :]), spec))
     return Batches(
-        take=lambda start, n: _draw_steps(draw, key, jnp.arange(start, start + n)),
-        step_bytes=sum(leaf.size * leaf.dtype.itemsize for leaf in spec),
+        take=lambda start, n: _draw_steps(draw, keys, jnp.arange(start, start + n)),
+        step_bytes=sum(leaf.size * leaf.dtype.itemsize for leaf in jax.tree.leaves(spec)),
     )
 
 
 # Compiled once per function, not once per fit.
 @functools.partial(jax.jit, static_argnums=0)
-def _draw_steps(draw: DataFn, key: jax.Array, steps: jax.Array) -> Batch:
-    drawn = jax.vmap(lambda step: draw(jax.random.fold_in(key, step)))(steps)
-    return drawn if isinstance(drawn, tuple) else (drawn,)
+def _draw_steps(draw: DataFn, keys: jax.Array, steps: jax.Array) -> Batch:
+    def of_key(key):
+        return jax.vmap(lambda step: _as_batch(draw(jax.random.fold_in(key, step))))(steps)
+
+    return each_key(of_key, keys)(keys)
+
+
+def iterator_batches(iterator: Iterator[Any], keys: jax.Array) -> Batches:
+    """Batches that an iterator yields, one after the other; all keys get the same.
+
+    Steps must be taken in order; those left out are drawn and dropped, so that a new iterator
+    continues where another one stopped.
+    """
+    drawn = (_check_batch(jax.tree.map(np.asarray, _as_batch(item))) for item in iterator)
+    ahead = list(itertools.islice(drawn, 1))
+    _check_drawn(ahead, 0, 1)
+    drawn = itertools.chain(ahead, drawn)
+    position = 0
+
+    # Initialisation looks at the batches of the first steps, too.
+    @functools.lru_cache(maxsize=1)
+    def take(start: int, n: int) -> Batch:
+        nonlocal position
+        batches = list(itertools.islice(drawn, start - position, start - position + n))
+        position = start + n
+        _check_drawn(batches, start, n)
+        stacked = jax.tree.map(lambda *leaves: jnp.stack(leaves), *batches)
+        return jax.tree.map(lambda leaf: jnp.broadcast_to(leaf, keys.shape + leaf.shape), stacked)
+
+    nbytes = sum(leaf.nbytes for leaf in jax.tree.leaves(ahead))
+    return Batches(take, nbytes * keys.size)
+
+
+def _check_drawn(batches: list[Batch], start: int, n: int) -> None:
+    if len(batches) < n:
+        raise ValueError(
+            "`data` must yield a batch for every step; the iterator ended before step "
+            f"{start + len(batches)}. Let it repeat, or lower `num_steps`."
+        )
+    shapes = {tuple(leaf.shape for leaf in jax.tree.leaves(batch)) for batch in batches}
+    if len(shapes) > 1:
+        raise ValueError(
+            f"`data` must yield batches of one shape; got {sorted(shapes)} in steps {start} to "
+            f"{start + n}. Drop the last batch of an epoch if it is smaller."
+        )
+
+
+def _as_batch(drawn: Any) -> Batch:
+    parts = tuple(drawn) if isinstance(drawn, tuple | list) else (drawn,)
+    if not 1 <= len(parts) <= 3:
+        raise ValueError(
+            "`data` must give `x`, `(x, context)` or `(x, context, weights)`; got a tuple of "
+            f"{len(parts)}."
+        )
+    return Batch(*parts)
+
+
+def _check_batch(batch: Batch) -> Batch:
+    """Returns what a function or an iterator gave, or raises unless it is a batch."""
+    shapes = jax.tree.map(np.shape, batch)
+    x, context, weights = shapes
+    rows = x[:1]
+    fits = (
+        len(x) == 2
+        and (context is None or (len(context) == 2 and context[:1] == rows))
+        and (weights is None or weights == rows)
+    )
+    if not fits:
+        raise ValueError(
+            "`data` must give a batch [batch_size, D], with a context [batch_size, C] and weights "
+            f"[batch_size] if it has any; got shapes {[s for s in shapes if s is not None]}."
+        )
+    for name, leaf in batch._asdict().items():
+        if leaf is not None and not jnp.issubdtype(leaf.dtype, jnp.floating):
+            raise TypeError(f"`data` must give floating-point arrays; got {name} of {leaf.dtype}.")
+    return batch

@@ -1,265 +1,302 @@
-"""Maximum likelihood, in chunks of compiled steps."""
+"""Maximum likelihood."""
 
+import dataclasses
 import functools
+import itertools
+import math
 import time
-from collections.abc import Callable
-from typing import Any, NamedTuple
+from collections.abc import Iterator
+from typing import Any, Unpack
 
 import jax
 import jax.numpy as jnp
 import numpy as np
-import optax
 from jaxtyping import Array, Float
 
-from distrax_flows._checks import check_positive_int
+from distrax_flows._checks import check_positive, check_positive_int
 from distrax_flows.flow import Flow, Params, State, StatefulFlow
-from distrax_flows.training._batches import DataFn, array_batches, function_batches
+from distrax_flows.training._batches import (
+    Batches,
+    DataFn,
+    as_keys,
+    each_key,
+    function_batches,
+    iterator_batches,
+    read_rows,
+    split_keys,
+    table_batches,
+)
+from distrax_flows.training._data import Batch, blocks, check_columns_vary, check_data
+from distrax_flows.training._loop import chunk_size
+from distrax_flows.training._nonfinite import explain_gradient, explain_layers, explain_rows
+from distrax_flows.training._run import TrainingOptions, run
+from distrax_flows.training.results import Fit
 
-__all__ = ["Fit", "History", "fit"]
+__all__ = ["fit"]
 
-_MAX_CHUNK = 250  # steps between looks at the loss
-_MAX_CHUNK_BYTES = 2**26  # of batches, which are drawn a chunk at a time
 _MAX_INIT_ROWS = 2**14  # rows that a data-dependent initialisation sees
-
-
-class History(NamedTuple):
-    """What happened during a fit.
-
-    Attributes:
-        loss: `[num_steps]`, mean negative log-likelihood of each batch, in nats.
-        train_seconds: wall time of the steps, drawing of batches included; start-up and callbacks
-            are not.
-        compile_seconds: start-up: by how much the first chunk of steps, initialisation included,
-            took longer than the others; mostly tracing and compiling. Unknown, and counted as
-            training, if there was one chunk only.
-    """
-
-    loss: np.ndarray
-    train_seconds: float
-    compile_seconds: float
-
-
-class Fit(NamedTuple):
-    """Result of `fit`.
-
-    Attributes:
-        params: the fitted parameters; their moving average if one was asked for. For a
-            `StatefulFlow`, the pair `(params, state)`.
-        history: what happened.
-    """
-
-    params: Params
-    history: History
+_EVALUATION_ROWS = 2**13  # rows whose density is evaluated together
 
 
 def fit(
     flow: Flow | StatefulFlow,
-    data: Float[Array, "N D"] | DataFn,
+    data: Float[Array, "N D"] | DataFn | Iterator[Any],
     *,
     key: jax.Array,
-    num_steps: int = 5_000,
+    num_steps: int | None = None,
+    num_epochs: float | None = None,
     batch_size: int = 128,
     context: Float[Array, "N C"] | None = None,
-    optimizer: optax.GradientTransformation | None = None,
-    ema_decay: float | None = None,
+    weights: Float[Array, " N"] | None = None,
+    validation: float | Float[Array, "V D"] | tuple | None = None,
+    patience: int | None = None,
     params: Params | None = None,
-    callback: Callable[[int, Params], None] | None = None,
-    progress: bool | None = None,
+    **options: Unpack[TrainingOptions],
 ) -> Fit:
     """Fits a flow by maximum likelihood.
 
-    Minimises the mean of `-flow.log_prob(params, x)` over batches. Chunks of up to 250 steps run
-    in one compiled `lax.scan`; a second fit of the same flow, sizes and optimizer reuses it,
-    whatever its data. Deterministic in `key` on one device.
+    Minimises the mean of `-weight * flow.log_prob(params, x, context)` over batches. Chunks of up
+    to 250 steps run in one compiled `lax.scan`; a second fit of the same flow, sizes and optimizer
+    reuses it, whatever its data. Deterministic in `key` on one device, to the bit.
 
     Data are not standardised here: build the flow with `standardize=True` for that, so that its
     densities stay in the units of the data.
 
+    Several fits at once, an ensemble: give an array of keys, `jax.random.split(key, E)`. Each fit
+    has an initialisation, an order of the data and draws of its own; parameters and losses have
+    the axis `[E]` first, and `jax.vmap(flow.log_prob, (0, None))(fit.params, x)` is `[E, N]`.
+
     Args:
         flow: the flow. One with state is trained in training mode; its parameters, here and in
             the result, are pairs `(params, state)`, as its `evaluation` takes them.
-        data: `[N, D]`, every row once per epoch, in an order drawn per epoch; or a function
-            `key -> [batch_size, D]` that draws a fresh batch (`key -> (x, context)` for a
-            conditional flow) and that JAX can trace.
-        key: random key, of initialisation, the order of the data and fresh draws.
-        num_steps: number of gradient steps.
+        data: `[N, D]`, every row once per epoch, in an order drawn per epoch. A memory map
+            (`np.load(path, mmap_mode="r")`) stays on disk, but for the rows of a chunk of steps.
+            Or a function `key -> [batch_size, D]` that JAX can trace and that draws a fresh batch;
+            or an iterator of such batches, all of one size. Both may give `(x, context)` or
+            `(x, context, weights)` in place of `x`; `context` may then be None.
+        key: random key, of initialisation, the order of the data and fresh draws; or `[E]` keys.
+        num_steps: number of gradient steps; 5,000 unless `num_epochs` is given.
+        num_epochs: times that arrays are gone through, in place of `num_steps`.
         batch_size: rows of a batch of an array. A function draws as many as it likes.
         context: `[N, C]`, the context of each row where `data` is an array.
-        optimizer: any optax optimizer; by default Adam with a learning rate from 1e-3 to zero by
-            a cosine, gradients clipped to a global norm of 0.5. It is compiled in: make your own
-            once, not per fit.
-        ema_decay: if given, the result is the exponential moving average of the parameters, with
-            this decay per step, corrected for its start at zero.
+        weights: `[N]`, how much each row counts where `data` is an array; only their ratios matter.
+        validation: data whose loss is evaluated every `eval_every` steps: an array `[V, D]`, or
+            `(x, context)` or `(x, context, weights)`; or the fraction of the rows of `data` that
+            is drawn to be held out for this. The result is then the parameters of the best loss.
+        patience: ends the fit when so many evaluations in a row have brought no better validation
+            loss.
         params: parameters to start from, instead of `flow.init`.
-        callback: called as `callback(steps_done, params)` before the first and after each chunk.
-        progress: whether to show a tqdm bar with the loss (needs tqdm); None shows it on a
-            terminal only.
+        **options: optimizer, averaging, checkpoints, what happens to numbers that are not finite,
+            callbacks, the progress bar; `distrax_flows.training` describes them.
 
     Returns:
         The parameters and the history.
 
     Raises:
-        TypeError: `data` or `context` is not floating.
-        ValueError: `data` has another rank than 2, values that are not finite, or fewer rows than
-            a batch; `context` has other rows, or is given beside a function; a count is not a
-            positive integer.
-        FloatingPointError: the loss is no longer finite.
+        TypeError: an array is not floating.
+        ValueError: data that no flow can fit: values that are not finite, constant columns, rows
+            outside of the flow's support, fewer rows than a batch, another rank than 2, a context
+            with other rows; or an argument out of range.
+        NonFiniteError: a loss or a gradient is not finite.
+        CheckpointError: a checkpoint cannot be written, or not be read, or is of another fit.
+        FitInterrupted: Ctrl-C; the error's `fit` has the parameters reached.
 
     Example:
         >>> import distrax_flows as dxf, jax
         >>> flow = dxf.transform(lambda: dxf.flows.realnvp(2, num_layers=2, hidden_sizes=(8,)))
         >>> data = 3 + jax.random.normal(jax.random.key(0), (1000, 2))
-        >>> fitted = dxf.fit(flow, data, key=jax.random.key(1), num_steps=500)
+        >>> fitted = dxf.fit(flow, data, key=jax.random.key(1), num_steps=500, validation=0.1)
         >>> bool(fitted.history.loss[-1] < fitted.history.loss[0])
         True
     """
-    num_steps = check_positive_int("num_steps", num_steps)
+    started = time.perf_counter()
     batch_size = check_positive_int("batch_size", batch_size)
-    if ema_decay is not None and not 0 < ema_decay < 1:
-        raise ValueError(f"`ema_decay` must be between 0 and 1; got {ema_decay=}.")
-    clock = time.perf_counter()
-    init_key, data_key = jax.random.split(key)
-    num_rows = _MAX_INIT_ROWS
-    if not callable(data):
-        batches = array_batches(data, context, data_key, batch_size)
-        num_rows = min(num_rows, len(data))
-    elif context is None:
-        batches = function_batches(data, data_key)
+    if patience is not None:
+        check_positive_int("patience", patience)
+        if validation is None:
+            raise ValueError("`patience` needs `validation` data to look at; got none.")
+    keys = as_keys(key)
+    init_keys, data_keys = split_keys(keys)
+    training, subset = None, None
+    if callable(data) or isinstance(data, Iterator):
+        _check_absent(context=context, weights=weights, num_epochs=num_epochs)
+        held_out = _held_out(validation)
+        make = function_batches if callable(data) else iterator_batches
+        batches = make(data, data_keys)  # pyright: ignore[reportArgumentType]
     else:
-        raise ValueError("`context` must be None where `data` is a function: let it return both.")
-    optimizer = optimizer or _default_optimizer(num_steps)
-    chunk = _chunk_size(num_steps, batches.step_bytes)
+        training = check_data("data", data, context, weights)
+        check_columns_vary("data", training.x)
+        subset, held_out = _divide(training, validation, keys)
+        batches = table_batches(training, data_keys, batch_size, subset)
+    num_steps = _num_steps(num_steps, num_epochs, batches, batch_size)
     if params is None:
-        rows = [array.reshape(-1, array.shape[-1])[:num_rows] for array in batches.take(0, chunk)]
-        params = flow.init(init_key, *rows)
-    state = _start(flow, params, optimizer, ema_decay)
-    losses, seconds = [], []
-    if callback is not None:
-        callback(0, _result(flow, state, ema_decay))
-    with _progress_bar(num_steps, progress) as bar:
-        for start in range(0, num_steps, chunk):
-            batch = batches.take(start, min(chunk, num_steps - start))
-            state, loss = _train(flow, optimizer, ema_decay, state, batch)
-            losses.append(np.asarray(loss))
-            seconds.append(time.perf_counter() - clock)
-            _check_loss(losses[-1], start)
-            bar.update(len(losses[-1]))
-            bar.set_postfix(loss=f"{losses[-1].mean():.4f}")
-            if callback is not None:
-                callback(start + len(losses[-1]), _result(flow, state, ema_decay))
-            clock = time.perf_counter()
-    return Fit(_result(flow, state, ema_decay), _history(losses, np.array(seconds)))
-
-
-class _State(NamedTuple):
-    params: Params
-    flow: State  # of a StatefulFlow, else None
-    optimizer: Any
-    average: Any
-
-
-def _start(flow, params, optimizer, ema_decay) -> _State:
+        first = batches.take(0, chunk_size(num_steps, options.get("eval_every"), batches))
+        params = _init(flow, init_keys, first, batches.num_rows)
+    if training is not None:
+        one = jax.tree.map(lambda leaf: leaf[0], params) if keys.ndim else params
+        _check_support(_evaluation(flow), one, training)
     flow_state = None
     if isinstance(flow, StatefulFlow):
-        params, flow_state = params
-    average = None if ema_decay is None else optax.ema(ema_decay).init(params)
-    return _State(params, flow_state, optimizer.init(params), average)
+        params, flow_state = params  # pyright: ignore[reportGeneralTypeIssues]
+    validate = None
+    if held_out is not None:
+        validate = functools.partial(_validate, flow, keys.shape, held_out)
+    return run(
+        MaximumLikelihood(flow),
+        batches,
+        params,
+        flow_state,
+        started=started,
+        num_steps=num_steps,
+        shape=keys.shape,
+        settings={
+            "key": jax.random.key_data(keys).tolist(),
+            "batch_size": batch_size,
+            "num_rows": None if training is None else len(training.x),
+            "patience": patience,
+        },
+        validate=validate,
+        patience=patience,
+        **options,
+    )
 
 
-def _loss(params, flow_state, flow, batch):
-    if isinstance(flow, StatefulFlow):
-        log_prob, flow_state = flow.log_prob(params, flow_state, *batch, is_training=True)
-    else:
-        log_prob = flow.log_prob(params, *batch)
-    return -jnp.mean(log_prob), flow_state
+@dataclasses.dataclass(frozen=True)
+class MaximumLikelihood:
+    """The mean of `-weight * log_prob` over a batch; see `Objective`."""
+
+    flow: Flow | StatefulFlow
+
+    def __call__(self, params: Params, flow_state: State, batch: Batch):
+        if isinstance(self.flow, StatefulFlow):
+            log_prob, flow_state = self.flow.log_prob(
+                params, flow_state, batch.x, batch.context, is_training=True
+            )
+        else:
+            log_prob = self.flow.log_prob(params, batch.x, batch.context)
+        return _mean_loss(log_prob, batch.weights), flow_state
+
+    def result(self, params: Params, flow_state: State) -> Params:
+        return (params, flow_state) if isinstance(self.flow, StatefulFlow) else params
+
+    def explain(self, params: Params, flow_state: State, batch: Batch) -> str:
+        flow, variables = _evaluation(self.flow), self.result(params, flow_state)
+        log_prob = flow.log_prob(variables, batch.x, batch.context)
+        rows = explain_rows(log_prob, batch.x)
+        if not rows:
+            grads = jax.grad(lambda params: self(params, flow_state, batch)[0])(params)
+            rows = explain_gradient(grads)
+        layers = explain_layers(flow.trace(variables, batch.x, batch.context))
+        return f"{rows} {layers} Lower the learning rate, or look at these rows.".lstrip()
 
 
-@functools.partial(jax.jit, static_argnames=("flow", "optimizer", "ema_decay"))
-def _train(flow, optimizer, ema_decay, state, batches):
-    """One step per batch; returns the state and the losses."""
+def _mean_loss(log_prob: jax.Array, weights: jax.Array | None) -> jax.Array:
+    return -jnp.mean(log_prob if weights is None else weights * log_prob)
 
-    def step(state: _State, batch):
-        (loss, flow_state), grads = jax.value_and_grad(_loss, has_aux=True)(
-            state.params, state.flow, flow, batch
+
+def _evaluation(flow: Flow | StatefulFlow) -> Flow:
+    return flow.evaluation if isinstance(flow, StatefulFlow) else flow
+
+
+@functools.partial(jax.jit, static_argnums=(0, 1))
+def _validate(flow: Flow | StatefulFlow, shape: tuple[int, ...], data: Batch, params: Params):
+    """The loss of validation data; of several fits, one each."""
+
+    def loss(params):
+        log_prob = _evaluation(flow).log_prob(
+            params, data.x, data.context, batch_size=_EVALUATION_ROWS
         )
-        updates, optimizer_state = optimizer.update(grads, state.optimizer, state.params)
-        params, average = optax.apply_updates(state.params, updates), state.average
-        if ema_decay is not None:
-            _, average = optax.ema(ema_decay).update(params, average)
-        return _State(params, flow_state, optimizer_state, average), loss
+        return _mean_loss(log_prob, data.weights)
 
-    return jax.lax.scan(step, state, batches)
+    return (jax.vmap(loss) if shape else loss)(params)
 
 
-def _result(flow, state: _State, ema_decay: float | None) -> Params:
-    params = state.params
-    if ema_decay is not None and state.average.count > 0:
-        params = optax.tree.bias_correction(state.average.ema, ema_decay, state.average.count)
-    return (params, state.flow) if isinstance(flow, StatefulFlow) else params
+def _held_out(validation: Any, event_size: int | None = None) -> Batch | None:
+    if validation is None:
+        return None
+    if isinstance(validation, float | int):
+        raise ValueError(
+            "`validation` must be data where `data` is a function or an iterator; got the fraction "
+            f"{validation}."
+        )
+    parts = validation if isinstance(validation, tuple) else (validation,)
+    data = jax.tree.map(jnp.asarray, check_data("validation", *parts))
+    if event_size not in (None, data.x.shape[1]):
+        raise ValueError(
+            f"`validation` must have rows like those of `data`, of size {event_size}; got shape "
+            f"{data.x.shape}."
+        )
+    return data
 
 
-# Cached, as the optimizer is static in `_train`: a new one would compile anew.
-@functools.lru_cache(maxsize=64)
-def _default_optimizer(num_steps: int) -> optax.GradientTransformation:
-    schedule = optax.cosine_decay_schedule(1e-3, num_steps)
-    return optax.chain(optax.clip_by_global_norm(0.5), optax.adam(schedule))
+def _divide(data: Batch, validation: Any, keys: jax.Array) -> tuple[jax.Array | None, Batch | None]:
+    """The indices of the rows to train on, None meaning all; and the data to validate on."""
+    if not isinstance(validation, float | int):
+        return None, _held_out(validation, data.x.shape[1])
+    if not 0 < validation < 1:
+        raise ValueError(
+            f"`validation` must be data, or a fraction between 0 and 1; got {validation}."
+        )
+    # The same rows for all fits of an ensemble, so that their losses compare.
+    key = jax.random.fold_in(keys.reshape(-1)[0], 1)
+    rows = jax.random.permutation(key, len(data.x))
+    size = max(1, round(validation * len(rows)))
+    held_out = jax.tree.map(lambda table: jnp.asarray(read_rows(table, rows[:size])), data)
+    return rows[size:], held_out
 
 
-def _chunk_size(num_steps: int, step_bytes: int) -> int:
-    """Steps per chunk: few enough for memory, and a divisor if a fair one exists.
+def _num_steps(
+    num_steps: int | None, num_epochs: float | None, batches: Batches, batch_size: int
+) -> int:
+    if num_epochs is None:
+        return 5_000 if num_steps is None else check_positive_int("num_steps", num_steps)
+    if num_steps is not None or batches.num_rows is None:
+        raise ValueError(
+            "`num_epochs` must be None beside `num_steps`, and where `data` is a function or an "
+            f"iterator; got {num_epochs=}, {num_steps=}. Give `num_steps` alone."
+        )
+    return math.ceil(check_positive("num_epochs", num_epochs) * batches.num_rows / batch_size)
 
-    A last chunk of another length would be compiled anew.
-    """
-    most = min(num_steps, _MAX_CHUNK, max(1, _MAX_CHUNK_BYTES // step_bytes))
-    divisor = next(size for size in range(most, 0, -1) if num_steps % size == 0)
-    return divisor if 4 * divisor >= most else most
+
+def _init(
+    flow: Flow | StatefulFlow, keys: jax.Array, batches: Batch, num_rows: int | None
+) -> Params:
+    """Parameters, initialised on the rows of the first batches."""
+    limit = min(num_rows or _MAX_INIT_ROWS, _MAX_INIT_ROWS)
+
+    def rows(leaf):
+        return leaf.reshape(*keys.shape, -1, leaf.shape[-1])[..., :limit, :]
+
+    x, context = jax.tree.map(rows, (batches.x, batches.context))
+    return each_key(flow.init, keys)(keys, x, context)
 
 
-def _check_loss(loss: np.ndarray, start: int) -> None:
-    bad = np.flatnonzero(~np.isfinite(loss))
+def _check_support(flow: Flow, params: Params, data: Batch) -> None:
+    """Raises if rows have a density of zero before training: no training could change that."""
+    log_prob = np.concatenate(
+        [
+            flow.log_prob(params, *jax.tree.map(jnp.asarray, rows), batch_size=_EVALUATION_ROWS)
+            for rows in zip(
+                blocks(data.x),
+                itertools.repeat(None) if data.context is None else blocks(data.context),
+                strict=False,
+            )
+        ]
+    )
+    bad = np.flatnonzero(~np.isfinite(log_prob))
     if bad.size:
-        raise FloatingPointError(
-            f"The loss is {loss[bad[0]]} at step {start + bad[0]}. Lower the learning rate, or "
-            "check the data for values far outside the range of the rest."
+        raise ValueError(
+            f"`data` must lie in the support of the flow; {bad.size} of {len(log_prob)} rows have "
+            f"no finite log-density before training, the first being row {bad[0]}, "
+            f"{np.asarray(data.x[bad[0]])}, with {log_prob[bad[0]]}. Choose another support or "
+            "base, or scale the data."
         )
 
 
-def _history(losses: list[np.ndarray], seconds: np.ndarray) -> History:
-    sizes = np.array([len(loss) for loss in losses])
-    # The first chunk compiled one size, the last perhaps another: neither tells the usual pace.
-    full = np.flatnonzero(sizes == sizes[0])[1:]
-    compile_seconds = 0.0
-    if full.size:
-        compile_seconds = max(0.0, float(seconds[0] - np.median(seconds[full])))
-    train_seconds = float(seconds.sum()) - compile_seconds
-    return History(np.concatenate(losses), train_seconds, compile_seconds)
-
-
-class _NoBar:
-    def update(self, n):
-        pass
-
-    def set_postfix(self, **values):
-        pass
-
-    def __enter__(self):
-        return self
-
-    def __exit__(self, *error):
-        pass
-
-
-def _progress_bar(total: int, progress: bool | None):
-    if progress is False:
-        return _NoBar()
-    try:
-        import tqdm
-    except ImportError:
-        if progress:
-            raise ImportError(
-                "`progress=True` needs tqdm: `pip install tqdm`, or `distrax_flows[experiments]`."
-            ) from None
-        return _NoBar()
-    # leave=None: under a bar of the caller's, this one goes when done.
-    disable = None if progress is None else False
-    return tqdm.tqdm(total=total, unit="step", leave=None, disable=disable)
+def _check_absent(**arguments: Any) -> None:
+    for name, value in arguments.items():
+        if value is not None:
+            raise ValueError(
+                f"`{name}` must be None where `data` is a function or an iterator: let it give "
+                "`(x, context, weights)`, and say `num_steps`."
+            )

@@ -1,0 +1,199 @@
+"""Checkpoints of a fit, by Orbax: what is needed to go on as if nothing had happened."""
+
+import functools
+import shutil
+import time
+import warnings
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, TypeVar
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from distrax_flows._checks import check_choice, check_positive_int
+from distrax_flows.training._settings import compare_settings
+
+__all__ = ["CheckpointError", "Checkpoints"]
+
+T = TypeVar("T")
+
+_DELETED = ".deleted"
+
+
+class CheckpointError(Exception):
+    """A checkpoint cannot be written, cannot be read, or is of another fit."""
+
+
+class Checkpoints:
+    """The checkpoints in a folder, one a step, and none that is not whole.
+
+    They are written while the fit goes on, under another name until they are complete. Each holds
+    a checksum of its arrays, as a flipped bit of a disk would otherwise go unnoticed.
+
+    Args:
+        directory: where they lie; made if missing.
+        settings: what the fit must have in common with one that goes on with it; JSON.
+        seconds: `save` does nothing until this long after the last one.
+        max_to_keep: older ones are deleted.
+        on_error: "raise" or "warn", if one cannot be written.
+
+    Raises:
+        ImportError: Orbax is not installed.
+        ValueError: an argument is out of range.
+    """
+
+    def __init__(
+        self,
+        directory: Path,
+        settings: Mapping[str, Any],
+        *,
+        seconds: float,
+        max_to_keep: int,
+        on_error: str,
+    ):
+        try:
+            import orbax.checkpoint as ocp
+        except ImportError:
+            raise ImportError(
+                "`checkpoint_dir` needs Orbax: `pip install orbax-checkpoint`, or "
+                "`distrax_flows[training]`."
+            ) from None
+        check_choice("on_save_error", on_error, ("raise", "warn"))
+        if not seconds >= 0:
+            raise ValueError(f"`checkpoint_seconds` must be at least 0; got {seconds}.")
+        self._directory = directory.absolute()
+        self._settings = dict(settings)
+        self._seconds = seconds
+        self._on_error = on_error
+        self._last_save = time.monotonic()
+        self._args = ocp.args
+        # Deletion takes several steps, a renaming one: no crash leaves half a checkpoint.
+        options = ocp.CheckpointManagerOptions(
+            max_to_keep=check_positive_int("max_to_keep", max_to_keep),
+            todelete_subdir=_DELETED,
+            cleanup_tmp_directories=True,
+        )
+        self._manager = ocp.CheckpointManager(self._directory, options=options)
+        self._empty_bin()
+
+    def __enter__(self) -> "Checkpoints":
+        return self
+
+    def __exit__(self, *error: Any) -> None:
+        self._attempt(self._manager.close)
+        self._empty_bin()
+
+    def steps(self) -> list[int]:
+        """The steps of which there are checkpoints."""
+        return sorted(self._manager.all_steps())
+
+    def save(self, step: int, content: Any, *, at_once: bool = False) -> None:
+        """Starts to write a checkpoint of a pytree, if it is time to, or `at_once`."""
+        if not at_once and time.monotonic() - self._last_save < self._seconds:
+            return
+        if step in self.steps():
+            return
+        # Arrays of NumPy are copied: they may change while the checkpoint is written.
+        content = jax.tree.map(lambda x: x.copy() if isinstance(x, np.ndarray) else x, content)
+        save = functools.partial(
+            self._manager.save,
+            step,
+            args=self._args.Composite(
+                content=self._args.StandardSave((content, _checksums(content))),
+                settings=self._args.JsonSave(self._settings),
+            ),
+        )
+        self._attempt(save)
+        self._last_save = time.monotonic()
+        self._empty_bin()
+
+    def wait(self) -> None:
+        """Returns when what is being written is complete."""
+        self._attempt(self._manager.wait_until_finished)
+
+    def settings_of(self, step: int) -> dict[str, Any]:
+        """The settings of the fit that wrote a checkpoint.
+
+        Raises:
+            CheckpointError: it cannot be read, or is of another fit.
+        """
+        args = self._args.Composite(settings=self._args.JsonRestore())
+        saved = self._read(step, lambda: self._manager.restore(step, args=args)["settings"])
+        difference = compare_settings(saved, self._settings)
+        if difference:
+            raise CheckpointError(f"The checkpoint of step {step} is of another fit: {difference}")
+        return saved
+
+    def restore(self, step: int, like: T) -> T:
+        """The content of a checkpoint, on the devices and of the types of `like`.
+
+        Later checkpoints are deleted, as the fit takes another way from here.
+
+        Raises:
+            CheckpointError: it cannot be read, or holds other values than were written.
+        """
+        checksums = jnp.zeros(len(jax.tree.leaves(like)), jnp.uint32)
+
+        def read():
+            args = self._args.Composite(content=self._args.StandardRestore((like, checksums)))
+            content, written = self._manager.restore(step, args=args)["content"]
+            if not np.array_equal(written, _checksums(content)):
+                raise ValueError("the checksums of its arrays are wrong")
+            return content
+
+        content = self._read(step, read)
+        for later in self.steps():
+            if later > step:
+                self._manager.delete(later)
+        return content
+
+    def _read(self, step: int, read: Any) -> Any:
+        # Orbax raises errors of all kinds, plain `Exception` included.
+        try:
+            return read()
+        except Exception as error:
+            others = [other for other in self.steps() if other < step]
+            remedy = "There is no other one: remove the folder to start anew."
+            if others:
+                remedy = f"`resume={others[-1]}` goes on from the one before."
+            reason = str(error).splitlines()[0][:200]
+            raise CheckpointError(
+                f"The checkpoint of step {step} in {self._directory} cannot be read: "
+                f"{type(error).__name__}: {reason}. {remedy}"
+            ) from error
+
+    def _attempt(self, write: Any) -> None:
+        try:
+            write()
+        except Exception as error:
+            complete = self.steps()
+            kept = f"that of step {complete[-1]} is whole" if complete else "there is none yet"
+            message = (
+                f"A checkpoint could not be written to {self._directory}, {kept}: "
+                f"{type(error).__name__}: {str(error).splitlines()[0][:200]}. Make room, or choose "
+                "another `checkpoint_dir`."
+            )
+            if self._on_error == "raise":
+                raise CheckpointError(message) from error
+            warnings.warn(message, RuntimeWarning, stacklevel=2)
+
+    def _empty_bin(self) -> None:
+        if jax.process_index() == 0:
+            shutil.rmtree(self._directory / _DELETED, ignore_errors=True)
+
+
+@jax.jit
+def _sums_of_bytes(leaves):
+    def total(leaf):
+        if leaf.dtype == bool:
+            leaf = leaf.astype(jnp.uint8)
+        return jax.lax.bitcast_convert_type(leaf, jnp.uint8).sum(dtype=jnp.uint32)
+
+    return jnp.stack([total(leaf) for leaf in leaves])
+
+
+def _checksums(tree: Any) -> jax.Array:
+    """Sum of the bytes of each leaf, which does not depend on how it is laid out over devices."""
+    return _sums_of_bytes([jnp.asarray(leaf) for leaf in jax.tree.leaves(tree)])

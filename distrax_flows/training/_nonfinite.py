@@ -1,0 +1,63 @@
+"""Why a number is not finite: which rows, which layer, and what it got."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import jax
+import numpy as np
+
+from distrax_flows._trace import LayerTrace
+
+__all__ = ["explain_gradient", "explain_layers", "explain_rows"]
+
+
+def explain_rows(log_prob: Any, x: Any) -> str:
+    """Which rows have no finite log-density, in a sentence; empty if all have."""
+    bad = np.flatnonzero(~np.isfinite(log_prob))
+    if not bad.size:
+        return ""
+    return (
+        f"{bad.size} of {len(x)} rows of the batch have a log-density that is not finite, the "
+        f"first being row {bad[0]}, {np.asarray(x)[bad[0]]}, with {np.asarray(log_prob)[bad[0]]}."
+    )
+
+
+def explain_layers(layers: Sequence[LayerTrace]) -> str:
+    """Which layer is the first whose output is not finite, in a sentence."""
+    if not np.isfinite(layers[0].x).all():
+        return "What enters the flow is not finite itself."
+    for layer in layers:
+        finite = np.isfinite(layer.y).all(axis=-1) & np.isfinite(layer.log_det)
+        if not finite.all():
+            return (
+                f"The first layer whose output is not finite is `{layer.name}`, in "
+                f"{np.sum(~finite)} of {len(finite)} rows; its input had values from "
+                f"{_range(layer.x)}."
+            )
+    widest = max(layers, key=lambda layer: float(np.abs(layer.x).max()))
+    return (
+        "The output of every layer is finite; the widest input is that of "
+        f"`{widest.name}`, with values from {_range(widest.x)}."
+    )
+
+
+def explain_gradient(grads: Any) -> str:
+    """Which parameters have no finite gradient, in a sentence; empty if all have."""
+    leaves, _ = jax.tree_util.tree_flatten_with_path(grads)
+    bad = [
+        (jax.tree_util.keystr(path, simple=True, separator=":"), np.argwhere(~np.isfinite(leaf)))
+        for path, leaf in leaves
+        if not np.isfinite(leaf).all()
+    ]
+    if not bad:
+        return ""
+    name, where = bad[0]
+    index = where[0].tolist()
+    return (
+        f"The gradient of {len(bad)} of {len(leaves)} arrays of parameters is not finite, the "
+        f"first being `{name}`, at index {index}."
+    )
+
+
+def _range(x: Any) -> str:
+    return f"{float(np.min(x)):.4g} to {float(np.max(x)):.4g}"

@@ -1,0 +1,163 @@
+"""A fit from start to end, with its checkpoints, its bar, and its interruptions."""
+
+import contextlib
+import os
+import time
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any, TypedDict
+
+import jax
+import numpy as np
+import optax
+
+from distrax_flows._checks import check_choice, check_positive_int
+from distrax_flows.flow import Params, State
+from distrax_flows.training._batches import Batches
+from distrax_flows.training._checkpoints import CheckpointError, Checkpoints
+from distrax_flows.training._loop import Loop, Progress
+from distrax_flows.training._progress_bar import progress_bar
+from distrax_flows.training._settings import settings_of
+from distrax_flows.training._steps import Objective, Steps
+from distrax_flows.training.optimizers import cosine_adam
+from distrax_flows.training.results import Fit, FitInterrupted
+
+__all__ = ["TrainingOptions", "run"]
+
+
+class TrainingOptions(TypedDict, total=False):
+    """Keyword arguments that all fits share; the package's docstring describes them."""
+
+    optimizer: optax.GradientTransformation | None
+    ema_decay: float | None
+    eval_every: int | None
+    non_finite: str
+    checkpoint_dir: str | os.PathLike | None
+    resume: bool | int
+    checkpoint_seconds: float
+    max_to_keep: int
+    on_save_error: str
+    callback: Callable[[int, Params], None] | None
+    progress: bool | None
+
+
+def run(
+    objective: Objective,
+    batches: Batches,
+    params: Params,
+    flow_state: State,
+    *,
+    started: float,
+    num_steps: int,
+    shape: tuple[int, ...],
+    settings: Mapping[str, Any],
+    validate: Callable[[Params], jax.Array] | None = None,
+    patience: int | None = None,
+    optimizer: optax.GradientTransformation | None = None,
+    ema_decay: float | None = None,
+    eval_every: int | None = None,
+    non_finite: str = "raise",
+    checkpoint_dir: str | os.PathLike | None = None,
+    resume: bool | int = False,
+    checkpoint_seconds: float = 60.0,
+    max_to_keep: int = 3,
+    on_save_error: str = "raise",
+    callback: Callable[[int, Params], None] | None = None,
+    progress: bool | None = None,
+) -> Fit:
+    """Minimises an objective. The options from `optimizer` on are `TrainingOptions`.
+
+    `params` and `flow_state` are where to start, `started` is when all this began, by
+    `time.perf_counter`, and `shape` is `()`, or `(E,)` for several fits at once. `settings`, which
+    become JSON, are what a fit that goes on with this one must have in common with it. `validate`
+    and `patience` are as in `Loop`.
+    """
+    if ema_decay is not None and not 0 < ema_decay < 1:
+        raise ValueError(f"`ema_decay` must be between 0 and 1; got {ema_decay=}.")
+    check_choice("non_finite", non_finite, ("raise", "skip"))
+    if eval_every is not None:
+        eval_every = check_positive_int("eval_every", eval_every)
+    if checkpoint_dir is None and resume is not False:
+        raise ValueError("`resume` needs a `checkpoint_dir` to go on from; got none.")
+    optimizer = optimizer or cosine_adam(num_steps)
+    steps = Steps(objective, optimizer, ema_decay, skip=non_finite == "skip")
+    loop = Loop(steps, batches, num_steps, shape, eval_every, validate, patience)
+    now = loop.start(params, flow_state)
+    with contextlib.ExitStack() as stack:
+        keeper = None
+        if checkpoint_dir is not None:
+            fixed = {"ema_decay": ema_decay, "eval_every": loop.period, "chunk": loop.chunk}
+            keeper = Checkpoints(
+                Path(checkpoint_dir),
+                settings_of(
+                    {"state": now.state, "best": now.best},
+                    {**settings, **fixed},
+                    {"num_steps": num_steps},
+                ),
+                seconds=checkpoint_seconds,
+                max_to_keep=max_to_keep,
+                on_error=on_save_error,
+            )
+            now = _resumed(loop, stack.enter_context(keeper), now, resume)
+        bar = stack.enter_context(progress_bar(num_steps, int(now.step), progress))
+        first = int(now.step)
+        if callback is not None:
+            callback(first, steps.result(now.state))
+        try:
+            while not loop.is_over(now):
+                done = int(now.step)
+                # One assignment: an interrupt leaves the progress before the chunk, or after it.
+                now = loop.evaluate(loop.advance(now, started))
+                if keeper is not None:
+                    keeper.save(int(now.step), loop.to_keep(now, first))
+                _show(bar, now, done)
+                if callback is not None and loop.is_due(now):
+                    callback(int(now.step), steps.result(now.state))
+                started = time.perf_counter()
+        except (Exception, KeyboardInterrupt) as error:
+            if keeper is not None and not isinstance(error, CheckpointError):
+                keeper.save(int(now.step), loop.to_keep(now, first), at_once=True)
+            if isinstance(error, KeyboardInterrupt):
+                message = f"Interrupted after {now.step} of {num_steps} steps."
+                raise FitInterrupted(message, loop.fit(now, first)) from None
+            raise
+        if keeper is not None:
+            keeper.save(int(now.step), loop.to_keep(now, first), at_once=True)
+    return loop.fit(now, first)
+
+
+def _resumed(loop: Loop, keeper: Checkpoints, start: Progress, resume: bool | int) -> Progress:
+    """The progress to go on from: `start`, or that of a checkpoint."""
+    steps = keeper.steps()
+    if resume is False:
+        if steps:
+            raise ValueError(
+                f"`checkpoint_dir` must hold no checkpoints; got one with steps {steps}. "
+                "`resume=True` goes on from the last; or choose another folder."
+            )
+        return start
+    if resume is True:
+        if not steps:
+            return start
+        resume = steps[-1]
+    elif resume not in steps:
+        raise ValueError(
+            f"`resume` must be True or one of the steps {steps}, of which there are checkpoints; "
+            f"got {resume=}."
+        )
+    saved = keeper.settings_of(resume)
+    like = start._replace(records=loop.room(saved["free"]["num_steps"]))
+    progress = keeper.restore(resume, like)
+    room = loop.room(max(loop.num_steps, int(progress.step)))
+    for old, new in zip(progress.records, room, strict=True):
+        size = min(old.shape[-1], new.shape[-1])
+        new[..., :size] = old[..., :size]
+    return progress._replace(records=room)
+
+
+def _show(bar: Any, now: Progress, done: int) -> None:
+    loss = now.records.loss[..., done : int(now.step)]
+    finite = loss[np.isfinite(loss)]
+    bar.update(loss.shape[-1])
+    skipped = {"skipped": loss.size - finite.size} if finite.size < loss.size else {}
+    bar.set_postfix(loss=f"{finite.mean():.4f}" if finite.size else "nan", **skipped)

@@ -1,0 +1,118 @@
+"""Compiled steps: gradients, updates, averages, and what is left out."""
+
+import dataclasses
+import functools
+from typing import Any, NamedTuple, Protocol
+
+import jax
+import jax.numpy as jnp
+import optax
+
+from distrax_flows.flow import Params, State
+
+__all__ = ["Objective", "Steps", "TrainState"]
+
+
+class Objective(Protocol):
+    """What steps minimise. Hashable, and equal where it means the same: it is compiled in."""
+
+    def __call__(self, params: Params, flow_state: State, batch: Any) -> tuple[jax.Array, State]:
+        """The loss, and the new state of the flow."""
+        ...
+
+    def result(self, params: Params, flow_state: State) -> Params:
+        """What a user takes for the parameters."""
+        ...
+
+    def explain(self, params: Params, flow_state: State, batch: Any) -> str:
+        """Why the loss of a batch, or its gradient, is not finite."""
+        ...
+
+
+class TrainState(NamedTuple):
+    """What a step changes. Of several fits at once, every leaf has their axis first."""
+
+    params: Params
+    flow: State  # of a StatefulFlow, else None
+    optimizer: Any
+    average: Any
+    halted: jax.Array  # a loss or a gradient was not finite, and no step shall follow
+
+
+@dataclasses.dataclass(frozen=True)
+class Steps:
+    """How steps are made.
+
+    Attributes:
+        objective: what they minimise.
+        optimizer: how.
+        ema_decay: decay of the moving average of the parameters, or None.
+        skip: whether steps whose loss or gradient is not finite are left out; if not, no step
+            follows such a one.
+    """
+
+    objective: Objective
+    optimizer: optax.GradientTransformation
+    ema_decay: float | None
+    skip: bool
+
+    def start(self, params: Params, flow_state: State, shape: tuple[int, ...]) -> TrainState:
+        """The state before the first step; `shape` is () or that of several fits, `(E,)`."""
+
+        def start(params):
+            average = None if self.ema_decay is None else optax.ema(self.ema_decay).init(params)
+            return self.optimizer.init(params), average
+
+        optimizer, average = (jax.vmap(start) if shape else start)(params)
+        return TrainState(params, flow_state, optimizer, average, jnp.zeros(shape, bool))
+
+    def take(self, state: TrainState, batches: Any) -> tuple[TrainState, jax.Array, jax.Array]:
+        """One step per batch; returns the state, and loss and norm of the gradient of each."""
+        return _take(self, state, batches)
+
+    def result(self, state: TrainState) -> Params:
+        """The parameters, averaged if asked for, as a user takes them."""
+        params = state.params
+        if self.ema_decay is not None:
+            params = _average(state.average, params, self.ema_decay)
+        return self.objective.result(params, state.flow)
+
+
+@functools.partial(jax.jit, static_argnums=0)
+def _take(steps: Steps, state: TrainState, batches: Any):
+    def take(state, batches):
+        state, (loss, norm) = jax.lax.scan(functools.partial(_step, steps), state, batches)
+        return state, loss, norm
+
+    return (jax.vmap(take) if state.halted.ndim else take)(state, batches)
+
+
+def _step(steps: Steps, state: TrainState, batch: Any):
+    (loss, flow_state), grads = jax.value_and_grad(steps.objective, has_aux=True)(
+        state.params, state.flow, batch
+    )
+    norm = optax.tree.norm(grads)
+    finite = jnp.isfinite(loss) & jnp.isfinite(norm)
+    optimizer = optax.with_extra_args_support(steps.optimizer)
+    updates, optimizer_state = optimizer.update(grads, state.optimizer, state.params, value=loss)
+    params, average = optax.apply_updates(state.params, updates), state.average
+    if steps.ema_decay is not None:
+        _, average = optax.ema(steps.ema_decay).update(params, average)
+    new = TrainState(params, flow_state, optimizer_state, average, state.halted)
+    old = state if steps.skip else state._replace(halted=state.halted | ~finite)
+    # One NaN in the state would stay for ever.
+    state = jax.tree.map(functools.partial(jnp.where, finite & ~state.halted), new, old)
+    return state, (loss, norm)
+
+
+@functools.partial(jax.jit, static_argnums=2)
+def _average(average: Any, params: Params, decay: float) -> Params:
+    """The average, corrected for its start at zero; the parameters before the first step."""
+
+    def corrected(average, params):
+        started = average.count > 0
+        count = jnp.maximum(average.count, 1)
+        mean = optax.tree.bias_correction(average.ema, decay, count)
+        return jax.tree.map(functools.partial(jnp.where, started), mean, params)
+
+    return (jax.vmap(corrected) if average.count.ndim else corrected)(average, params)
