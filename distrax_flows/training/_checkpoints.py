@@ -4,7 +4,7 @@ import functools
 import shutil
 import time
 import warnings
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -95,13 +95,17 @@ class Checkpoints:
             return
         if step in self.steps():
             return
-        # Arrays of NumPy are copied: they may change while the checkpoint is written.
-        content = jax.tree.map(lambda x: x.copy() if isinstance(x, np.ndarray) else x, content)
+        # Orbax refuses empty arrays. Those of NumPy are copied, as they may change meanwhile.
+        arrays = [
+            leaf.copy() if isinstance(leaf, np.ndarray) else leaf
+            for leaf in jax.tree.leaves(content)
+            if leaf.size
+        ]
         save = functools.partial(
             self._manager.save,
             step,
             args=self._args.Composite(
-                content=self._args.StandardSave((content, _checksums(content))),
+                content=self._args.StandardSave((arrays, _checksums(arrays))),
                 settings=self._args.JsonSave(self._settings),
             ),
         )
@@ -134,14 +138,20 @@ class Checkpoints:
         Raises:
             CheckpointError: it cannot be read, or holds other values than were written.
         """
-        checksums = jnp.zeros(len(jax.tree.leaves(like)), jnp.uint32)
+        leaves, treedef = jax.tree.flatten(like)
+        arrays = [leaf for leaf in leaves if leaf.size]
+        args = self._args.Composite(
+            content=self._args.StandardRestore((arrays, jnp.zeros(len(arrays), jnp.uint32)))
+        )
 
         def read():
-            args = self._args.Composite(content=self._args.StandardRestore((like, checksums)))
-            content, written = self._manager.restore(step, args=args)["content"]
-            if not np.array_equal(written, _checksums(content)):
+            restored, checksums = self._manager.restore(step, args=args)["content"]
+            if not np.array_equal(checksums, _checksums(restored)):
                 raise ValueError("the checksums of its arrays are wrong")
-            return content
+            filled = iter(restored)
+            return jax.tree.unflatten(
+                treedef, [next(filled) if leaf.size else leaf for leaf in leaves]
+            )
 
         content = self._read(step, read)
         for later in self.steps():
@@ -158,10 +168,9 @@ class Checkpoints:
             remedy = "There is no other one: remove the folder to start anew."
             if others:
                 remedy = f"`resume={others[-1]}` goes on from the one before."
-            reason = str(error).splitlines()[0][:200]
             raise CheckpointError(
                 f"The checkpoint of step {step} in {self._directory} cannot be read: "
-                f"{type(error).__name__}: {reason}. {remedy}"
+                f"{_reason(error)}. {remedy}"
             ) from error
 
     def _attempt(self, write: Any) -> None:
@@ -172,8 +181,7 @@ class Checkpoints:
             kept = f"that of step {complete[-1]} is whole" if complete else "there is none yet"
             message = (
                 f"A checkpoint could not be written to {self._directory}, {kept}: "
-                f"{type(error).__name__}: {str(error).splitlines()[0][:200]}. Make room, or choose "
-                "another `checkpoint_dir`."
+                f"{_reason(error)}. Make room, or choose another `checkpoint_dir`."
             )
             if self._on_error == "raise":
                 raise CheckpointError(message) from error
@@ -182,6 +190,12 @@ class Checkpoints:
     def _empty_bin(self) -> None:
         if jax.process_index() == 0:
             shutil.rmtree(self._directory / _DELETED, ignore_errors=True)
+
+
+def _reason(error: Exception) -> str:
+    """What Orbax says, without the specification that follows; the reason itself comes last."""
+    text = str(error).splitlines()[0].split(" [")[0] or "no reason given"
+    return f"{type(error).__name__}: {text if len(text) < 250 else f'... {text[-250:]}'}"
 
 
 @jax.jit
@@ -194,6 +208,6 @@ def _sums_of_bytes(leaves):
     return jnp.stack([total(leaf) for leaf in leaves])
 
 
-def _checksums(tree: Any) -> jax.Array:
-    """Sum of the bytes of each leaf, which does not depend on how it is laid out over devices."""
-    return _sums_of_bytes([jnp.asarray(leaf) for leaf in jax.tree.leaves(tree)])
+def _checksums(arrays: Sequence[Any]) -> jax.Array:
+    """Sum of the bytes of each array, which does not depend on how it lies on devices."""
+    return _sums_of_bytes([jnp.asarray(array) for array in arrays])

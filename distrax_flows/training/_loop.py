@@ -196,8 +196,8 @@ class Loop:
         That one compiled, and the last one perhaps another length: neither tells the usual pace.
         """
         seconds = progress.records.seconds.copy()
-        size = min(self.chunk, self.num_steps - first)
-        usual = seconds[first + size : int(progress.step) // size * size]
+        size = self.chunk
+        usual = seconds[first + size : first + (int(progress.step) - first) // size * size]
         if not usual.size:
             return seconds, 0.0
         startup = max(0.0, float(seconds[first : first + size].mean() - np.median(usual))) * size

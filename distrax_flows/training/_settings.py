@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from typing import Any
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 
 __all__ = ["compare_settings", "settings_of", "shapes_of", "versions"]
@@ -61,7 +62,7 @@ def shapes_of(tree: Any) -> dict[str, str]:
     leaves, _ = jax.tree_util.tree_flatten_with_path(tree)
     return {
         jax.tree_util.keystr(path, simple=True, separator="."): (
-            f"{np.result_type(leaf)}{list(np.shape(leaf))}"
+            f"{jnp.result_type(leaf)}{list(np.shape(leaf))}"
         )
         for path, leaf in leaves
     }
