@@ -61,6 +61,7 @@ from distrax_flows.bijectors import (
 )
 from distrax_flows.distribution import FlowDistribution
 from distrax_flows.flow import Flow, StatefulFlow
+from distrax_flows.saving import LoadError, load, save
 from distrax_flows.training import (
     CheckpointError,
     Fit,
@@ -89,6 +90,7 @@ __all__ = [
     "History",
     "Householder",
     "LULinear",
+    "LoadError",
     "LogisticMixtureCDF",
     "Logit",
     "MaskedAutoregressive",
@@ -114,8 +116,10 @@ __all__ = [
     "families",
     "fit",
     "flows",
+    "load",
     "masks",
     "modules",
+    "save",
     "supports",
     "testing",
     "training",

@@ -20,6 +20,9 @@ __all__ = ["Flow", "Params", "State", "StatefulFlow"]
 Params: TypeAlias = Any
 State: TypeAlias = Any
 
+# What makes a flow anew: a function of `distrax_flows.transform`, and its argument.
+Builder: TypeAlias = tuple[Callable, Callable]
+
 
 class Flow:
     """A normalizing flow as pure functions of its parameters; see `transform`.
@@ -34,11 +37,12 @@ class Flow:
 
     All methods are jit-compiled, differentiable in parameters and inputs, and free of side
     effects; they need no Haiku transform around them. A `Flow` is static under jit and hashes by
-    identity: make it once.
+    identity: make it once. It pickles if the function that builds it does.
     """
 
-    def __init__(self, call: "Call", init: Callable, apply: Callable):
+    def __init__(self, call: "Call", init: Callable, apply: Callable, builder: Builder):
         self._call = call
+        self._builder = builder
         self._init = jax.jit(init, static_argnums=(1, 3))
         self._apply_uncompiled = apply
         self._apply = jax.jit(apply, static_argnums=(1, 3, 5))
@@ -46,6 +50,15 @@ class Flow:
             functools.partial(_evaluate_chunks, apply), static_argnums=(1, 4)
         )
         self._draw_chunks = jax.jit(functools.partial(_draw_chunks, apply), static_argnums=(1, 4))
+
+    @property
+    def builder(self) -> Builder:
+        """`(build, make)`, with which `build(make)` is this flow again."""
+        return self._builder
+
+    def __reduce__(self):
+        build, make = self._builder
+        return build, (make,)
 
     def init(
         self,
@@ -183,11 +196,23 @@ class StatefulFlow:
     when the density is evaluated in training. Shapes, compilation and hashing are as in `Flow`.
     """
 
-    def __init__(self, call: "Call", init: Callable, apply: Callable):
+    def __init__(
+        self, call: "Call", init: Callable, apply: Callable, evaluation: Flow, builder: Builder
+    ):
         self._call = call
+        self._builder = builder
         self._init = jax.jit(init, static_argnums=(1, 3))
         self._apply = jax.jit(apply, static_argnums=(2, 4))
-        self._evaluation = Flow(call, init, lambda variables, *args: apply(*variables, *args)[0])
+        self._evaluation = evaluation
+
+    @property
+    def builder(self) -> Builder:
+        """`(build, make)`, with which `build(make)` is this flow again."""
+        return self._builder
+
+    def __reduce__(self):
+        build, make = self._builder
+        return build, (make,)
 
     @property
     def evaluation(self) -> Flow:

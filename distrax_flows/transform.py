@@ -13,7 +13,7 @@ from distrax_flows._checks import check_float_array
 from distrax_flows._trace import trace
 from distrax_flows.flow import Flow, StatefulFlow
 
-__all__ = ["Call", "transform", "transform_with_state"]
+__all__ = ["Call", "evaluation", "transform", "transform_with_state"]
 
 MakeFlow: TypeAlias = Callable[..., distrax.Transformed]
 
@@ -41,7 +41,7 @@ def transform(make: MakeFlow) -> Flow:
     """
     call = Call(make, ("context",))
     transformed = hk.without_apply_rng(hk.transform(call))
-    return Flow(call, transformed.init, transformed.apply)
+    return Flow(call, transformed.init, transformed.apply, (transform, make))
 
 
 def transform_with_state(make: MakeFlow) -> StatefulFlow:
@@ -73,7 +73,18 @@ def transform_with_state(make: MakeFlow) -> StatefulFlow:
     """
     call = Call(make, ("context", "is_training"))
     transformed = hk.without_apply_rng(hk.transform_with_state(call))
-    return StatefulFlow(call, transformed.init, transformed.apply)
+
+    def evaluate(variables, *args):
+        return transformed.apply(*variables, *args)[0]
+
+    in_evaluation = Flow(call, transformed.init, evaluate, (evaluation, make))
+    builder = (transform_with_state, make)
+    return StatefulFlow(call, transformed.init, transformed.apply, in_evaluation, builder)
+
+
+def evaluation(make: MakeFlow) -> Flow:
+    """`transform_with_state(make).evaluation`, by a name that pickles."""
+    return transform_with_state(make).evaluation
 
 
 class Call:

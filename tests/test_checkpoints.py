@@ -189,9 +189,9 @@ def test_a_checkpoint_of_another_flow_is_refused(copy):
 
 
 def test_other_versions_give_a_warning(copy, monkeypatch):
-    from distrax_flows.training import _settings
+    from distrax_flows import _versions
 
-    monkeypatch.setattr(_settings, "_PACKAGES", ("jax",))
+    monkeypatch.setattr(_versions, "_PACKAGES", ("jax",))
     with pytest.warns(RuntimeWarning, match="was written by other versions.*`numpy` is"):
         dxf.fit(FLOW, X, **OPTIONS | {"checkpoint_dir": copy, "resume": True})
 

@@ -15,11 +15,11 @@ MODULES = sorted(path.relative_to(PACKAGE) for path in PACKAGE.rglob("*.py"))
 # First match wins. __init__ files take the level of their folder; the top one sees everything.
 LEVELS = [
     (r"__init__\.py", 9),
-    (r"(_types|_checks|_chunks|_numerics|masks)\.py", 0),
+    (r"(_types|_checks|_chunks|_numerics|_versions|masks)\.py", 0),
     (r"bijectors/|densities/|(families|conditioners|supports|_base|_unfold)\.py", 1),
     (r"modules/|bases\.py", 2),
     (r"flows/|(transform|flow|distribution|_trace)\.py", 3),
-    (r"training/|testing/|plotting\.py", 4),
+    (r"training/|testing/|(plotting|saving)\.py", 4),
 ]
 
 
