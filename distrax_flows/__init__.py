@@ -64,11 +64,14 @@ from distrax_flows.flow import Flow, StatefulFlow
 from distrax_flows.saving import LoadError, load, save
 from distrax_flows.training import (
     CheckpointError,
+    Evidence,
     Fit,
     FitInterrupted,
     History,
     NonFiniteError,
+    evidence,
     fit,
+    fit_to_density,
 )
 from distrax_flows.transform import transform, transform_with_state
 
@@ -82,6 +85,7 @@ __all__ = [
     "CheckpointError",
     "CircularShift",
     "Columns",
+    "Evidence",
     "Fit",
     "FitInterrupted",
     "Flow",
@@ -113,8 +117,10 @@ __all__ = [
     "bijectors",
     "conditioners",
     "densities",
+    "evidence",
     "families",
     "fit",
+    "fit_to_density",
     "flows",
     "load",
     "masks",

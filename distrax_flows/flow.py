@@ -43,7 +43,7 @@ class Flow:
     def __init__(self, call: "Call", init: Callable, apply: Callable, builder: Builder):
         self._call = call
         self._builder = builder
-        self._init = jax.jit(init, static_argnums=(1, 3))
+        self._init = jax.jit(init, static_argnums=(1, 3, 5))
         self._apply_uncompiled = apply
         self._apply = jax.jit(apply, static_argnums=(1, 3, 5))
         self._evaluate_chunks = jax.jit(
@@ -78,6 +78,22 @@ class Flow:
         """
         x, context = self._call.check_event(x, context)
         return self._init(key, "log_prob", context, False, x)
+
+    def init_without_data(
+        self,
+        key: jax.Array,
+        sample_shape: int | Sequence[int] = (),
+        context: Float[Array, "... C"] | None = None,
+    ) -> Params:
+        """Makes the parameters where there are no data.
+
+        Layers that initialise themselves on data do so on draws from the base, of `sample_shape`:
+        they then leave these about as they are.
+        """
+        init_key, sample_key = jax.random.split(key)
+        context = self._call.check_context(context)
+        shape = _as_shape(sample_shape)
+        return self._init(init_key, "sample", context, False, sample_key, shape)
 
     def log_prob(
         self,
@@ -114,6 +130,16 @@ class Flow:
     ) -> tuple[Float[Array, "... D"], Float[Array, "..."]]:
         """Draws, and their log-densities, from one run of the flow's forward direction."""
         return self._draw("sample_and_log_prob", params, key, sample_shape, context, batch_size)
+
+    def sample_base(
+        self,
+        params: Params,
+        key: jax.Array,
+        sample_shape: int | Sequence[int] = (),
+        context: Float[Array, "... C"] | None = None,
+    ) -> Float[Array, "... D"]:
+        """Draws of the base: `forward` of them are those of `sample`, given the same key."""
+        return self._draw("sample_base", params, key, sample_shape, context, None)
 
     def forward(
         self,

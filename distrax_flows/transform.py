@@ -176,9 +176,12 @@ def _inverse(flow: distrax.Transformed, x):
 
 # distrax's own sampling maps the bijector over samples one by one, by vmap; the bijectors here
 # take any batch, and a batched matrix product is faster than a mapped one.
+def _sample_base(flow: distrax.Transformed, key, sample_shape):
+    return flow.distribution.sample(seed=key, sample_shape=sample_shape)
+
+
 def _sample(flow: distrax.Transformed, key, sample_shape):
-    z = flow.distribution.sample(seed=key, sample_shape=sample_shape)
-    return flow.bijector.forward(z)
+    return flow.bijector.forward(_sample_base(flow, key, sample_shape))
 
 
 def _sample_and_log_prob(flow: distrax.Transformed, key, sample_shape):
@@ -196,6 +199,7 @@ _METHODS = {
     "forward": _forward,
     "inverse": _inverse,
     "sample": _sample,
+    "sample_base": _sample_base,
     "sample_and_log_prob": _sample_and_log_prob,
     "trace": _trace,
 }

@@ -287,7 +287,7 @@ def test_a_lost_loss_is_explained_and_nothing_before_it_is_lost():
     message = str(caught.value)
     assert "The loss is inf and its gradient has norm inf at step 5, batch 5." in message
     assert "1 of 40 rows of the batch have a log-density that is not finite" in message
-    assert "the first being row 17" in message
+    assert "the first being number 17" in message
     assert "widest input is that of `Chain[0] > Shift`" in message
     assert "to 3e+38" in message
     good = dxf.fit(FLOW, iter(stream), **options | {"num_steps": 4})

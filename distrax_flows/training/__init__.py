@@ -32,16 +32,21 @@ Keyword arguments that all fits share:
 """
 
 from distrax_flows.training._checkpoints import CheckpointError
+from distrax_flows.training.evidence import Evidence, evidence
 from distrax_flows.training.fit import fit
+from distrax_flows.training.fit_to_density import fit_to_density
 from distrax_flows.training.optimizers import cosine_adam
 from distrax_flows.training.results import Fit, FitInterrupted, History, NonFiniteError
 
 __all__ = [
     "CheckpointError",
+    "Evidence",
     "Fit",
     "FitInterrupted",
     "History",
     "NonFiniteError",
     "cosine_adam",
+    "evidence",
     "fit",
+    "fit_to_density",
 ]

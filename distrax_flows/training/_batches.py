@@ -17,9 +17,11 @@ __all__ = [
     "as_keys",
     "each_key",
     "function_batches",
+    "is_stream",
     "iterator_batches",
     "read_rows",
     "split_keys",
+    "stream_batches",
     "table_batches",
 ]
 
@@ -57,7 +59,7 @@ class Batches(NamedTuple):
         num_rows: rows of an epoch; None if there are always new ones.
     """
 
-    take: Callable[[int, int], Batch]
+    take: Callable[[int, int], Any]
     step_bytes: int
     name: Callable[[int], str] = "batch {}".format
     num_rows: int | None = None
@@ -120,6 +122,16 @@ def _order(keys: jax.Array, epoch: int, num_rows: int) -> jax.Array:
         return jax.random.permutation(jax.random.fold_in(key, epoch), num_rows)
 
     return each_key(draw, keys)(keys)
+
+
+def is_stream(data: Any) -> bool:
+    """Whether data are a function or an iterator that gives batches, not an array."""
+    return callable(data) or isinstance(data, Iterator)
+
+
+def stream_batches(data: Any, keys: jax.Array) -> Batches:
+    """Batches of a function or an iterator."""
+    return function_batches(data, keys) if callable(data) else iterator_batches(data, keys)
 
 
 def function_batches(draw: DataFn, keys: jax.Array) -> Batches:

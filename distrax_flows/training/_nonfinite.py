@@ -11,14 +11,15 @@ from distrax_flows._trace import LayerTrace
 __all__ = ["explain_gradient", "explain_layers", "explain_rows"]
 
 
-def explain_rows(log_prob: Any, x: Any) -> str:
-    """Which rows have no finite log-density, in a sentence; empty if all have."""
-    bad = np.flatnonzero(~np.isfinite(log_prob))
+def explain_rows(rows: str, what: str, values: Any, x: Any) -> str:
+    """Which rows have a value, such as their log-density, that is not finite; empty if none."""
+    values, x = np.asarray(values).reshape(-1), np.asarray(x).reshape(-1, np.shape(x)[-1])
+    bad = np.flatnonzero(~np.isfinite(values))
     if not bad.size:
         return ""
     return (
-        f"{bad.size} of {len(x)} rows of the batch have a log-density that is not finite, the "
-        f"first being row {bad[0]}, {np.asarray(x)[bad[0]]}, with {np.asarray(log_prob)[bad[0]]}."
+        f"{bad.size} of {len(x)} {rows} have a {what} that is not finite, the first being number "
+        f"{bad[0]}, {x[bad[0]]}, with {values[bad[0]]}."
     )
 
 

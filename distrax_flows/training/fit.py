@@ -1,6 +1,5 @@
 """Maximum likelihood."""
 
-import dataclasses
 import functools
 import itertools
 import math
@@ -14,21 +13,21 @@ import numpy as np
 from jaxtyping import Array, Float
 
 from distrax_flows._checks import check_positive, check_positive_int
-from distrax_flows.flow import Flow, Params, State, StatefulFlow
+from distrax_flows.flow import Flow, Params, StatefulFlow
 from distrax_flows.training._batches import (
     Batches,
     DataFn,
     as_keys,
     each_key,
-    function_batches,
-    iterator_batches,
+    is_stream,
     read_rows,
     split_keys,
+    stream_batches,
     table_batches,
 )
 from distrax_flows.training._data import Batch, blocks, check_columns_vary, check_data
 from distrax_flows.training._loop import chunk_size
-from distrax_flows.training._nonfinite import explain_gradient, explain_layers, explain_rows
+from distrax_flows.training._objectives import MaximumLikelihood, evaluation_of, mean_loss
 from distrax_flows.training._run import TrainingOptions, run
 from distrax_flows.training.results import Fit
 
@@ -117,24 +116,23 @@ def fit(
             raise ValueError("`patience` needs `validation` data to look at; got none.")
     keys = as_keys(key)
     init_keys, data_keys = split_keys(keys)
-    training, subset = None, None
-    if callable(data) or isinstance(data, Iterator):
+    table = None
+    if is_stream(data):
         _check_absent(context=context, weights=weights, num_epochs=num_epochs)
-        held_out = _held_out(validation)
-        make = function_batches if callable(data) else iterator_batches
-        batches = make(data, data_keys)  # pyright: ignore[reportArgumentType]
+        subset, held_out = None, _held_out(validation)
+        batches = stream_batches(data, data_keys)
     else:
-        training = check_data("data", data, context, weights)
-        check_columns_vary("data", training.x)
-        subset, held_out = _divide(training, validation, keys)
-        batches = table_batches(training, data_keys, batch_size, subset)
+        table = check_data("data", data, context, weights)
+        check_columns_vary("data", table.x)
+        subset, held_out = _divide(table, validation, keys)
+        batches = table_batches(table, data_keys, batch_size, subset)
     num_steps = _num_steps(num_steps, num_epochs, batches, batch_size)
     if params is None:
         first = batches.take(0, chunk_size(num_steps, options.get("eval_every"), batches))
         params = _init(flow, init_keys, first, batches.num_rows)
-    if training is not None:
+    if table is not None:
         one = jax.tree.map(lambda leaf: leaf[0], params) if keys.ndim else params
-        _check_support(_evaluation(flow), one, training)
+        _check_support(evaluation_of(flow), one, table)
     flow_state = None
     if isinstance(flow, StatefulFlow):
         params, flow_state = params  # pyright: ignore[reportGeneralTypeIssues]
@@ -152,8 +150,7 @@ def fit(
         settings={
             "key": jax.random.key_data(keys).tolist(),
             "batch_size": batch_size,
-            "num_rows": None if training is None else len(training.x),
-            "patience": patience,
+            "num_rows": batches.num_rows,
         },
         validate=validate,
         patience=patience,
@@ -161,52 +158,15 @@ def fit(
     )
 
 
-@dataclasses.dataclass(frozen=True)
-class MaximumLikelihood:
-    """The mean of `-weight * log_prob` over a batch; see `Objective`."""
-
-    flow: Flow | StatefulFlow
-
-    def __call__(self, params: Params, flow_state: State, batch: Batch):
-        if isinstance(self.flow, StatefulFlow):
-            log_prob, flow_state = self.flow.log_prob(
-                params, flow_state, batch.x, batch.context, is_training=True
-            )
-        else:
-            log_prob = self.flow.log_prob(params, batch.x, batch.context)
-        return _mean_loss(log_prob, batch.weights), flow_state
-
-    def result(self, params: Params, flow_state: State) -> Params:
-        return (params, flow_state) if isinstance(self.flow, StatefulFlow) else params
-
-    def explain(self, params: Params, flow_state: State, batch: Batch) -> str:
-        flow, variables = _evaluation(self.flow), self.result(params, flow_state)
-        log_prob = flow.log_prob(variables, batch.x, batch.context)
-        rows = explain_rows(log_prob, batch.x)
-        if not rows:
-            grads = jax.grad(lambda params: self(params, flow_state, batch)[0])(params)
-            rows = explain_gradient(grads)
-        layers = explain_layers(flow.trace(variables, batch.x, batch.context))
-        return f"{rows} {layers} Lower the learning rate, or look at these rows.".lstrip()
-
-
-def _mean_loss(log_prob: jax.Array, weights: jax.Array | None) -> jax.Array:
-    return -jnp.mean(log_prob if weights is None else weights * log_prob)
-
-
-def _evaluation(flow: Flow | StatefulFlow) -> Flow:
-    return flow.evaluation if isinstance(flow, StatefulFlow) else flow
-
-
 @functools.partial(jax.jit, static_argnums=(0, 1))
 def _validate(flow: Flow | StatefulFlow, shape: tuple[int, ...], data: Batch, params: Params):
     """The loss of validation data; of several fits, one each."""
 
     def loss(params):
-        log_prob = _evaluation(flow).log_prob(
+        log_prob = evaluation_of(flow).log_prob(
             params, data.x, data.context, batch_size=_EVALUATION_ROWS
         )
-        return _mean_loss(log_prob, data.weights)
+        return mean_loss(log_prob, data.weights)
 
     return (jax.vmap(loss) if shape else loss)(params)
 
