@@ -8,6 +8,7 @@ import jax
 from jaxtyping import Array, Float
 
 from distrax_flows._chunks import Chunks, cut
+from distrax_flows._mesh import check_mesh, check_rows, rows_sharding
 from distrax_flows._trace import LayerTrace
 from distrax_flows._types import Shape
 from distrax_flows.distribution import FlowDistribution
@@ -35,6 +36,9 @@ class Flow:
     more. Values are the same up to rounding. Draws are others than without it: they depend on the
     key and on `batch_size`. One that holds all rows changes nothing.
 
+    Devices. Given a `mesh`, `jax.make_mesh((8,), ("data",))`, draws are made on all of its devices,
+    and lie there, divided along their first axis. They are those of one device, up to rounding.
+
     All methods are jit-compiled, differentiable in parameters and inputs, and free of side
     effects; they need no Haiku transform around them. A `Flow` is static under jit and hashes by
     identity: make it once. It pickles if the function that builds it does.
@@ -46,6 +50,7 @@ class Flow:
         self._init = jax.jit(init, static_argnums=(1, 3, 5))
         self._apply_uncompiled = apply
         self._apply = jax.jit(apply, static_argnums=(1, 3, 5))
+        self._apply_on: dict[jax.sharding.Mesh, Callable] = {}
         self._evaluate_chunks = jax.jit(
             functools.partial(_evaluate_chunks, apply), static_argnums=(1, 4)
         )
@@ -115,9 +120,10 @@ class Flow:
         context: Float[Array, "... C"] | None = None,
         *,
         batch_size: int | None = None,
+        mesh: jax.sharding.Mesh | None = None,
     ) -> Float[Array, "... D"]:
         """Draws of shape `sample_shape + context_batch_shape + (D,)`."""
-        return self._draw("sample", params, key, sample_shape, context, batch_size)
+        return self._draw("sample", params, key, sample_shape, context, batch_size, mesh)
 
     def sample_and_log_prob(
         self,
@@ -127,9 +133,12 @@ class Flow:
         context: Float[Array, "... C"] | None = None,
         *,
         batch_size: int | None = None,
+        mesh: jax.sharding.Mesh | None = None,
     ) -> tuple[Float[Array, "... D"], Float[Array, "..."]]:
         """Draws, and their log-densities, from one run of the flow's forward direction."""
-        return self._draw("sample_and_log_prob", params, key, sample_shape, context, batch_size)
+        return self._draw(
+            "sample_and_log_prob", params, key, sample_shape, context, batch_size, mesh
+        )
 
     def sample_base(
         self,
@@ -139,7 +148,7 @@ class Flow:
         context: Float[Array, "... C"] | None = None,
     ) -> Float[Array, "... D"]:
         """Draws of the base: `forward` of them are those of `sample`, given the same key."""
-        return self._draw("sample_base", params, key, sample_shape, context, None)
+        return self._draw("sample_base", params, key, sample_shape, context, None, None)
 
     def forward(
         self,
@@ -204,11 +213,27 @@ class Flow:
         return self._evaluate_chunks(params, method, context, x, chunks)
 
     def _draw(
-        self, method: str, params: Params, key, sample_shape, context, batch_size: int | None
+        self, method: str, params: Params, key, sample_shape, context, batch_size, mesh
     ) -> Any:
         context = self._call.check_context(context)
         sample_shape = _as_shape(sample_shape)
         context_shape = () if context is None else context.shape[:-1]
+        if mesh is not None:
+            if batch_size is not None or not sample_shape:
+                raise ValueError(
+                    "`mesh` divides the first axis of `sample_shape`, and does not go together "
+                    f"with a batch size; got {sample_shape=}, {batch_size=}. Draw in parts, with a "
+                    "key for each."
+                )
+            mesh = check_mesh(mesh)
+            check_rows("sample_shape[0]", sample_shape[0], mesh)
+            if mesh not in self._apply_on:
+                self._apply_on[mesh] = jax.jit(
+                    self._apply_uncompiled,
+                    static_argnums=(1, 3, 5),
+                    out_shardings=rows_sharding(mesh),
+                )
+            return self._apply_on[mesh](params, method, context, False, key, sample_shape)
         chunks = cut(sample_shape + context_shape, batch_size)
         if chunks is None:
             return self._apply(params, method, context, False, key, sample_shape)

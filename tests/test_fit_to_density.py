@@ -11,8 +11,10 @@ import pytest
 import distrax_flows as dxf
 from distrax_flows.modules import Learned
 from distrax_flows.training._objectives import DensityBatch, ReverseKL
+from distrax_flows.training._placement import Placement
 
 KEY = jax.random.key(0)
+HERE = Placement(None)
 MEAN, SCALE = np.array([1.0, -2.0], np.float32), np.array([0.5, 3.0], np.float32)
 LOG_Z = float(np.log(2 * np.pi * SCALE.prod()))
 
@@ -61,12 +63,12 @@ def test_both_gradients_are_those_of_the_divergence():
 
     expected = jax.grad(exact)(params)
     for path_gradient in (True, False):
-        objective = ReverseKL(FLOW, log_density, 200_000, path_gradient, 0.0)
+        objective = ReverseKL(FLOW, log_density, 200_000, path_gradient, 0.0, HERE)
         batch = DensityBatch(KEY, jnp.ones(()), None, None)
         actual = jax.grad(lambda p: objective(p, None, batch)[0])(params)  # noqa: B023
         jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, atol=0.05), actual, expected)
     # At the optimum the path gradient vanishes for each draw.
-    objective = ReverseKL(FLOW, log_density, 3, True, 0.0)
+    objective = ReverseKL(FLOW, log_density, 3, True, 0.0, HERE)
     gradient = jax.grad(lambda p: objective(p, None, batch)[0])(EXACT)
     jax.tree.map(lambda g: np.testing.assert_allclose(g, 0.0, atol=1e-5), gradient)
 

@@ -365,6 +365,25 @@ def test_cosine_adam():
         dxf.training.cosine_adam(10, warmup_steps=10)
 
 
+@pytest.mark.parametrize(
+    ("make", "shrunk"),
+    [
+        (lambda: dxf.flows.maf(3, num_layers=3, hidden_sizes=(7,)), {"w_0", "w_1"}),
+        (lambda: dxf.flows.realnvp(3, num_layers=3, hidden_sizes=(7,)), {"w"}),
+        (lambda: dxf.flows.planar(3, num_layers=3), set()),  # its "w" is no network's
+        (lambda: dxf.flows.bernstein(3), set()),
+    ],
+)
+def test_weight_decay_shrinks_matrices_of_networks_alone(make, shrunk):
+    optimizer = dxf.training.cosine_adam(10, weight_decay=0.1)
+    params = dxf.transform(make).init(KEY, jnp.ones((1, 3)))
+    params = jax.tree.map(jnp.ones_like, params)
+    grads = jax.tree.map(jnp.zeros_like, params)
+    updates, _ = optimizer.update(grads, optimizer.init(params), params)
+    moved = {name for arrays in updates.values() for name, update in arrays.items() if update.any()}
+    assert moved == shrunk
+
+
 def test_an_optimizer_may_look_at_the_loss():
     plateau = optax.chain(optax.sgd(0.1), optax.contrib.reduce_on_plateau(0.5, patience=1))
     fitted = dxf.fit(FLOW, data(50), key=KEY, num_steps=200, batch_size=50, optimizer=plateau)

@@ -11,6 +11,7 @@ from typing import Any, TypeVar
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jax.experimental import multihost_utils
 
 from distrax_flows._checks import check_choice, check_positive_int
 from distrax_flows.training._settings import compare_settings
@@ -67,6 +68,7 @@ class Checkpoints:
         self._settings = dict(settings)
         self._seconds = seconds
         self._on_error = on_error
+        self._abandoned = False
         self._last_save = time.monotonic()
         self._args = ocp.args
         # Deletion takes several steps, a renaming one: no crash leaves half a checkpoint.
@@ -82,8 +84,13 @@ class Checkpoints:
         return self
 
     def __exit__(self, *error: Any) -> None:
-        self._attempt(self._manager.close)
-        self._empty_bin()
+        if not self._abandoned:
+            self._attempt(self._manager.close)
+            self._empty_bin()
+
+    def abandon(self) -> None:
+        """Lets go of what is being written: other processes, perhaps dead, would be waited for."""
+        self._abandoned = True
 
     def steps(self) -> list[int]:
         """The steps of which there are checkpoints."""
@@ -91,9 +98,8 @@ class Checkpoints:
 
     def save(self, step: int, content: Any, *, at_once: bool = False) -> None:
         """Starts to write a checkpoint of a pytree, if it is time to, or `at_once`."""
-        if not at_once and time.monotonic() - self._last_save < self._seconds:
-            return
-        if step in self.steps():
+        due = at_once or _first_process(time.monotonic() - self._last_save >= self._seconds)
+        if not due or step in self.steps():
             return
         # Orbax refuses empty arrays. Those of NumPy are copied, as they may change meanwhile.
         arrays = [
@@ -112,10 +118,6 @@ class Checkpoints:
         self._attempt(save)
         self._last_save = time.monotonic()
         self._empty_bin()
-
-    def wait(self) -> None:
-        """Returns when what is being written is complete."""
-        self._attempt(self._manager.wait_until_finished)
 
     def settings_of(self, step: int) -> dict[str, Any]:
         """The settings of the fit that wrote a checkpoint.
@@ -141,7 +143,7 @@ class Checkpoints:
         leaves, treedef = jax.tree.flatten(like)
         arrays = [leaf for leaf in leaves if leaf.size]
         args = self._args.Composite(
-            content=self._args.StandardRestore((arrays, jnp.zeros(len(arrays), jnp.uint32)))
+            content=self._args.StandardRestore((arrays, np.zeros(len(arrays), np.uint32)))
         )
 
         def read():
@@ -198,16 +200,32 @@ def _reason(error: Exception) -> str:
     return f"{type(error).__name__}: {text if len(text) < 250 else f'... {text[-250:]}'}"
 
 
-@jax.jit
-def _sums_of_bytes(leaves):
-    def total(leaf):
-        if leaf.dtype == bool:
-            leaf = leaf.astype(jnp.uint8)
-        return jax.lax.bitcast_convert_type(leaf, jnp.uint8).sum(dtype=jnp.uint32)
-
-    return jnp.stack([total(leaf) for leaf in leaves])
+def _first_process(decision: bool) -> bool:
+    """What the first process decided: all must write a checkpoint, or none."""
+    if jax.process_count() == 1:
+        return decision
+    return bool(multihost_utils.broadcast_one_to_all(np.asarray(decision)))
 
 
-def _checksums(arrays: Sequence[Any]) -> jax.Array:
+def _checksums(arrays: Sequence[Any]) -> np.ndarray:
     """Sum of the bytes of each array, which does not depend on how it lies on devices."""
-    return _sums_of_bytes([jnp.asarray(array) for array in arrays])
+    sums = iter(np.asarray(_sums_of_bytes([a for a in arrays if isinstance(a, jax.Array)])))
+    return np.array(
+        [
+            next(sums)
+            if isinstance(array, jax.Array)
+            else np.frombuffer(array.tobytes(), np.uint8).sum(dtype=np.uint32)
+            for array in arrays
+        ],
+        np.uint32,
+    )
+
+
+@jax.jit
+def _sums_of_bytes(arrays: Sequence[jax.Array]) -> jax.Array:
+    def total(array):
+        if array.dtype == bool:
+            array = array.astype(jnp.uint8)
+        return jax.lax.bitcast_convert_type(array, jnp.uint8).sum(dtype=jnp.uint32)
+
+    return jnp.stack([total(array) for array in arrays])

@@ -99,10 +99,12 @@ class Loop:
         state = self.steps.start(params, flow_state, self.shape)
         best = None
         if self.validate is not None:
-            best = Best(
-                self.steps.result(state),
-                jnp.full(self.shape, jnp.inf),
-                jnp.zeros(self.shape, jnp.int32),
+            best = self.steps.placement.state(
+                Best(
+                    self.steps.result(state),
+                    jnp.full(self.shape, jnp.inf),
+                    jnp.zeros(self.shape, jnp.int32),
+                )
             )
         return Progress(np.zeros((), np.int32), state, best, self.room(self.num_steps))
 
@@ -126,7 +128,7 @@ class Loop:
         """
         start = int(progress.step)
         n = min(self.chunk, self.period - start % self.period, self.num_steps - start)
-        batches = self.batches.take(start, n)
+        batches = self.steps.placement.batches(self.batches.take(start, n), len(self.shape) + 1)
         state, loss, norm = self.steps.take(progress.state, batches)
         records = progress.records
         records.loss[..., start : start + n] = loss

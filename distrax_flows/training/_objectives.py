@@ -10,6 +10,7 @@ import jax.numpy as jnp
 from distrax_flows.flow import Flow, Params, State, StatefulFlow
 from distrax_flows.training._data import Batch
 from distrax_flows.training._nonfinite import explain_gradient, explain_layers, explain_rows
+from distrax_flows.training._placement import Placement
 
 __all__ = [
     "DensityBatch",
@@ -91,6 +92,7 @@ class ReverseKL:
     num_samples: int
     path_gradient: bool
     forward_weight: float
+    placement: Placement
 
     def __call__(
         self, params: Params, flow_state: State, batch: DensityBatch
@@ -127,7 +129,10 @@ class ReverseKL:
         return " ".join(filter(None, sentences))
 
     def _draw(self, params: Params, batch: DensityBatch):
-        return self.flow.sample_and_log_prob(params, batch.key, (self.num_samples,), batch.context)
+        x, log_q = self.flow.sample_and_log_prob(
+            params, batch.key, (self.num_samples,), batch.context
+        )
+        return self.placement.divide(x), self.placement.divide(log_q)
 
     def _log_p(self, x: jax.Array, context: jax.Array | None) -> jax.Array:
         return self.log_density(x) if context is None else self.log_density(x, context)

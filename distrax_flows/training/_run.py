@@ -16,11 +16,12 @@ from distrax_flows.flow import Params, State
 from distrax_flows.training._batches import Batches
 from distrax_flows.training._checkpoints import CheckpointError, Checkpoints
 from distrax_flows.training._loop import Loop, Progress
+from distrax_flows.training._placement import Placement
 from distrax_flows.training._progress_bar import progress_bar
 from distrax_flows.training._settings import settings_of
 from distrax_flows.training._steps import Objective, Steps
 from distrax_flows.training.optimizers import cosine_adam
-from distrax_flows.training.results import Fit, FitInterrupted
+from distrax_flows.training.results import Fit, FitInterrupted, NonFiniteError
 
 __all__ = ["TrainingOptions", "run"]
 
@@ -51,6 +52,7 @@ def run(
     num_steps: int,
     shape: tuple[int, ...],
     settings: Mapping[str, Any],
+    placement: Placement,
     validate: Callable[[Params], jax.Array] | None = None,
     patience: int | None = None,
     optimizer: optax.GradientTransformation | None = None,
@@ -70,7 +72,7 @@ def run(
     `params` and `flow_state` are where to start, `started` is when all this began, by
     `time.perf_counter`, and `shape` is `()`, or `(E,)` for several fits at once. `settings`, which
     become JSON, are what a fit that goes on with this one must have in common with it. `validate`
-    and `patience` are as in `Loop`.
+    and `patience` are as in `Loop`, `placement` as in `Steps`.
     """
     if ema_decay is not None and not 0 < ema_decay < 1:
         raise ValueError(f"`ema_decay` must be between 0 and 1; got {ema_decay=}.")
@@ -80,7 +82,7 @@ def run(
     if checkpoint_dir is None and resume is not False:
         raise ValueError("`resume` needs a `checkpoint_dir` to go on from; got none.")
     optimizer = optimizer or cosine_adam(num_steps)
-    steps = Steps(objective, optimizer, ema_decay, skip=non_finite == "skip")
+    steps = Steps(objective, optimizer, ema_decay, non_finite == "skip", placement)
     loop = Loop(steps, batches, num_steps, shape, eval_every, validate, patience)
     now = loop.start(params, flow_state)
     with contextlib.ExitStack() as stack:
@@ -99,6 +101,8 @@ def run(
                 on_error=on_save_error,
             )
             now = _resumed(loop, stack.enter_context(keeper), now, resume)
+        if jax.process_index() > 0:
+            progress = False
         bar = stack.enter_context(progress_bar(num_steps, int(now.step), progress))
         first = int(now.step)
         if callback is not None:
@@ -116,7 +120,11 @@ def run(
                 started = time.perf_counter()
         except (Exception, KeyboardInterrupt) as error:
             if keeper is not None and not isinstance(error, CheckpointError):
-                keeper.save(int(now.step), loop.to_keep(now, first), at_once=True)
+                # Of several processes, only a lost number ends all of them together.
+                if jax.process_count() == 1 or isinstance(error, NonFiniteError):
+                    keeper.save(int(now.step), loop.to_keep(now, first), at_once=True)
+                else:
+                    keeper.abandon()
             if isinstance(error, KeyboardInterrupt):
                 message = f"Interrupted after {now.step} of {num_steps} steps."
                 raise FitInterrupted(message, loop.fit(now, first)) from None

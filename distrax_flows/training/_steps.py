@@ -9,6 +9,7 @@ import jax.numpy as jnp
 import optax
 
 from distrax_flows.flow import Params, State
+from distrax_flows.training._placement import Placement
 
 __all__ = ["Objective", "Steps", "TrainState"]
 
@@ -49,12 +50,14 @@ class Steps:
         ema_decay: decay of the moving average of the parameters, or None.
         skip: whether steps whose loss or gradient is not finite are left out; if not, no step
             follows such a one.
+        placement: where the state lies.
     """
 
     objective: Objective
     optimizer: optax.GradientTransformation
     ema_decay: float | None
     skip: bool
+    placement: Placement
 
     def start(self, params: Params, flow_state: State, shape: tuple[int, ...]) -> TrainState:
         """The state before the first step; `shape` is () or that of several fits, `(E,)`."""
@@ -64,7 +67,8 @@ class Steps:
             return self.optimizer.init(params), average
 
         optimizer, average = (jax.vmap(start) if shape else start)(params)
-        return TrainState(params, flow_state, optimizer, average, jnp.zeros(shape, bool))
+        state = TrainState(params, flow_state, optimizer, average, jnp.zeros(shape, bool))
+        return self.placement.state(state)
 
     def take(self, state: TrainState, batches: Any) -> tuple[TrainState, jax.Array, jax.Array]:
         """One step per batch; returns the state, and loss and norm of the gradient of each."""
@@ -84,7 +88,10 @@ def _take(steps: Steps, state: TrainState, batches: Any):
         state, (loss, norm) = jax.lax.scan(functools.partial(_step, steps), state, batches)
         return state, loss, norm
 
-    return (jax.vmap(take) if state.halted.ndim else take)(state, batches)
+    # Wherever XLA would like to have them: the next chunk shall find them where this one did.
+    return steps.placement.keep_state(
+        (jax.vmap(take) if state.halted.ndim else take)(state, batches)
+    )
 
 
 def _step(steps: Steps, state: TrainState, batch: Any):

@@ -28,6 +28,7 @@ from distrax_flows.training._batches import (
 from distrax_flows.training._data import Batch, blocks, check_columns_vary, check_data
 from distrax_flows.training._loop import chunk_size
 from distrax_flows.training._objectives import MaximumLikelihood, evaluation_of, mean_loss
+from distrax_flows.training._placement import placement_on
 from distrax_flows.training._run import TrainingOptions, run
 from distrax_flows.training.results import Fit
 
@@ -50,6 +51,7 @@ def fit(
     validation: float | Float[Array, "V D"] | tuple | None = None,
     patience: int | None = None,
     params: Params | None = None,
+    mesh: jax.sharding.Mesh | None = None,
     **options: Unpack[TrainingOptions],
 ) -> Fit:
     """Fits a flow by maximum likelihood.
@@ -85,6 +87,9 @@ def fit(
         patience: ends the fit when so many evaluations in a row have brought no better validation
             loss.
         params: parameters to start from, instead of `flow.init`.
+        mesh: devices to compute on, `jax.make_mesh((8,), ("data",))`: rows of batches are divided
+            over the axis "data". Parameters lie on all devices, or, if there is an axis "model",
+            those that are wide are divided over it. Losses are those of one device, to rounding.
         **options: optimizer, averaging, checkpoints, what happens to numbers that are not finite,
             callbacks, the progress bar; `distrax_flows.training` describes them.
 
@@ -109,6 +114,7 @@ def fit(
         True
     """
     started = time.perf_counter()
+    placement = placement_on(mesh)
     batch_size = check_positive_int("batch_size", batch_size)
     if patience is not None:
         check_positive_int("patience", patience)
@@ -138,7 +144,7 @@ def fit(
         params, flow_state = params  # pyright: ignore[reportGeneralTypeIssues]
     validate = None
     if held_out is not None:
-        validate = functools.partial(_validate, flow, keys.shape, held_out)
+        validate = functools.partial(_validate, flow, keys.shape, placement.data(held_out))
     return run(
         MaximumLikelihood(flow),
         batches,
@@ -152,6 +158,7 @@ def fit(
             "batch_size": batch_size,
             "num_rows": batches.num_rows,
         },
+        placement=placement,
         validate=validate,
         patience=patience,
         **options,

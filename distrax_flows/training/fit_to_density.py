@@ -23,6 +23,7 @@ from distrax_flows.training._batches import (
 )
 from distrax_flows.training._data import check_columns_vary, check_data
 from distrax_flows.training._objectives import DensityBatch, LogDensityFn, ReverseKL
+from distrax_flows.training._placement import placement_on
 from distrax_flows.training._run import TrainingOptions, run
 from distrax_flows.training.results import Fit
 
@@ -45,6 +46,7 @@ def fit_to_density(
     forward_weight: float = 0.5,
     batch_size: int = 128,
     params: Params | None = None,
+    mesh: jax.sharding.Mesh | None = None,
     **options: Unpack[TrainingOptions],
 ) -> Fit:
     """Fits a flow q to a density p by reverse KL; the normaliser of p need not be known.
@@ -79,6 +81,7 @@ def fit_to_density(
         forward_weight: share of `KL(p || q)`, the loss of `fit`, where there are data.
         batch_size: rows of a batch of data, where they are an array.
         params: parameters to start from, instead of `flow.init_without_data`.
+        mesh: devices to compute on, as in `fit`; draws are divided over its axis "data".
         **options: as in `fit`; `distrax_flows.training` describes them.
 
     Returns:
@@ -108,6 +111,7 @@ def fit_to_density(
         -2.77, and -2.77 is exact
     """
     started = time.perf_counter()
+    placement = placement_on(mesh)
     if not isinstance(flow, Flow):
         raise TypeError(
             f"`flow` must be a flow without state, of `transform`; got {type(flow).__name__}."
@@ -135,7 +139,7 @@ def fit_to_density(
         data_keys, draw_keys = split_keys(draw_keys)
         forward = _forward_batches(data, data_keys, batch_size)
     return run(
-        ReverseKL(flow, log_density, num_samples, path_gradient, forward_weight),
+        ReverseKL(flow, log_density, num_samples, path_gradient, forward_weight, placement),
         _density_batches(draw_keys, annealing, context, forward),
         params,
         None,
@@ -149,6 +153,7 @@ def fit_to_density(
             "forward_weight": forward_weight,
             "batch_size": batch_size,
         },
+        placement=placement,
         **options,
     )
 

@@ -2,7 +2,6 @@
 
 import functools
 
-import jax
 import optax
 
 from distrax_flows._checks import check_non_negative_int, check_positive, check_positive_int
@@ -64,5 +63,15 @@ def cosine_adam(
 
 
 def _is_matrix(params):
-    """Whether a parameter is a network's matrix, which Haiku calls "w"."""
-    return jax.tree_util.tree_map_with_path(lambda path, _: path[-1].key == "w", params)
+    """Whether a parameter is a network's matrix: of a module that has "w" and "b", or many."""
+
+    def kind(name):
+        return name.partition("_")[0]
+
+    return {
+        module: {
+            name: kind(name) == "w" and {kind(other) for other in arrays} == {"w", "b"}
+            for name in arrays
+        }
+        for module, arrays in params.items()
+    }

@@ -1,0 +1,100 @@
+"""Where the arrays of a fit lie."""
+
+import dataclasses
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax.sharding import Mesh, NamedSharding
+
+from distrax_flows._mesh import check_mesh, check_rows, params_sharding, rows_sharding
+from distrax_flows.training._data import Batch
+
+__all__ = ["Placement", "placement_on"]
+
+
+@dataclasses.dataclass(frozen=True)
+class Placement:
+    """On the devices of a mesh; or, without one, where JAX puts them.
+
+    Rows of data are divided over the devices, and parameters lie on all of them, or are divided
+    too if they are wide and the mesh says so; XLA adds up the gradients. With several processes,
+    each brings all rows, which are the same, and keeps those of its devices.
+
+    Attributes:
+        mesh: as `check_mesh` returns it; or None.
+    """
+
+    mesh: Mesh | None
+
+    def batches(self, batches: Any, axis: int) -> Any:
+        """Batches, whose rows lie along `axis`, divided; whatever else there is, on all devices."""
+        if self.mesh is None:
+            return batches
+        mesh = self.mesh
+
+        def place(node):
+            if not isinstance(node, Batch):
+                return _put(node, params_sharding(mesh, ()))
+            rows = node.x.shape[axis]
+            check_rows("batch_size", rows, mesh)
+            return jax.tree.map(lambda leaf: _put(leaf, rows_sharding(mesh, axis)), node)
+
+        return jax.tree.map(place, batches, is_leaf=lambda node: isinstance(node, Batch))
+
+    def data(self, data: Batch) -> Batch:
+        """A whole data set, divided; filled up with rows of weight zero where need be."""
+        if self.mesh is None:
+            return data
+        num_rows = len(data.x)
+        surplus = -num_rows % rows_sharding(self.mesh).num_devices
+        weights = jnp.ones(num_rows) if data.weights is None else data.weights
+        weights = jnp.pad(weights * ((num_rows + surplus) / num_rows), (0, surplus))
+
+        def fill(table):
+            return jnp.pad(table, ((0, surplus), (0, 0)), mode="edge")
+
+        x, context = jax.tree.map(fill, (data.x, data.context))
+        return self.batches(Batch(x, context, weights), 0)
+
+    def state(self, tree: Any) -> Any:
+        """Parameters, and what has their shapes."""
+        mesh = self.mesh
+        if mesh is None:
+            return tree
+        return jax.tree.map(lambda leaf: _put(leaf, params_sharding(mesh, leaf)), tree)
+
+    def keep_state(self, tree: Any) -> Any:
+        """Inside of jit: `tree` where `state` would put it."""
+        mesh = self.mesh
+        if mesh is None:
+            return tree
+        shardings = jax.tree.map(lambda leaf: params_sharding(mesh, leaf), tree)
+        return jax.lax.with_sharding_constraint(tree, shardings)
+
+    def divide(self, rows: jax.Array) -> jax.Array:
+        """Inside of jit: rows divided along their first axis."""
+        if self.mesh is None:
+            return rows
+        return jax.lax.with_sharding_constraint(rows, rows_sharding(self.mesh))
+
+
+def placement_on(mesh: Any) -> Placement:
+    """The placement on a user's mesh, or None.
+
+    Raises:
+        TypeError: it is no mesh.
+        ValueError: it has other axes than "data" and "model".
+    """
+    return Placement(None if mesh is None else check_mesh(mesh))
+
+
+def _put(leaf: jax.Array, sharding: NamedSharding) -> jax.Array:
+    """An array that all processes have, on the devices of all of them."""
+    if jnp.issubdtype(leaf.dtype, jax.dtypes.prng_key):
+        return jax.random.wrap_key_data(_put(jax.random.key_data(leaf), sharding))
+    if sharding.is_fully_addressable:
+        return jax.device_put(leaf, sharding)
+    whole = np.asarray(leaf)
+    return jax.make_array_from_callback(whole.shape, sharding, lambda index: whole[index])
