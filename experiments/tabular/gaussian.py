@@ -1,0 +1,69 @@
+"""A Gaussian of maximum likelihood: what a flow has to exceed."""
+
+from typing import NamedTuple
+
+import numpy as np
+import scipy.linalg
+
+# Shares of each column's variance, of which validation chooses one.
+RIDGES = (1e-6, 1e-5, 1e-4, 1e-3, 1e-2, 3e-2, 0.1, 0.3)
+
+_BLOCK = 10_000  # rows
+
+
+class Gaussian(NamedTuple):
+    """A Gaussian with any covariance.
+
+    Attributes:
+        mean: `[D]`.
+        factor: `[D, D]`, lower triangular: the covariance is `factor @ factor.T`.
+        ridge: what its covariance has on its diagonal beyond that of the rows, as a share of it.
+    """
+
+    mean: np.ndarray
+    factor: np.ndarray
+    ridge: np.ndarray
+
+    def log_prob(self, x: np.ndarray) -> np.ndarray:
+        """Log-densities of `[N, D]`, in float64 like all here."""
+        z = scipy.linalg.solve_triangular(self.factor, (x - self.mean).T, lower=True)
+        constant = np.log(self.factor.diagonal()).sum() + 0.5 * len(z) * np.log(2 * np.pi)
+        return -0.5 * (z**2).sum(axis=0) - constant
+
+    def sample(self, seed: int, num: int) -> np.ndarray:
+        """Draws, `[num, D]`."""
+        z = np.random.default_rng(seed).normal(size=(num, len(self.mean)))
+        return self.mean + z @ self.factor.T
+
+
+def fit_gaussian(train: np.ndarray, validation: np.ndarray) -> Gaussian:
+    """The Gaussian of the mean and covariance of rows that train, and a ridge.
+
+    Args:
+        train: `[N, D]`; a memory map is read twice, some rows at a time.
+        validation: `[V, D]`, rows that choose the ridge.
+
+    Raises:
+        ValueError: a column of `train` is constant.
+    """
+    mean = np.sum([block.sum(axis=0, dtype=float) for block in blocks(train)], axis=0) / len(train)
+    covariance = np.zeros((len(mean), len(mean)))
+    for block in blocks(train):
+        covariance += (block - mean).T @ (block - mean) / len(train)
+    variance = covariance.diagonal()
+    if not (variance > 0).all():
+        constant = np.flatnonzero(variance == 0).tolist()
+        raise ValueError(
+            f"`train` must vary in every column; got constants in the columns {constant}, counted "
+            "from 0. Drop them."
+        )
+    gaussians = [
+        Gaussian(mean, np.linalg.cholesky(covariance + ridge * np.diag(variance)), np.array(ridge))
+        for ridge in RIDGES
+    ]
+    return max(gaussians, key=lambda gaussian: gaussian.log_prob(validation).mean())
+
+
+def blocks(x: np.ndarray) -> list[np.ndarray]:
+    """The rows, some at a time: those of a memory map stay on disk until they are used."""
+    return [x[start : start + _BLOCK] for start in range(0, len(x), _BLOCK)]

@@ -1,0 +1,128 @@
+"""The flows, and of which size and how trained they are on each set."""
+
+from collections.abc import Callable
+from typing import NamedTuple
+
+import distrax
+import jax
+import optax
+
+import distrax_flows as dxf
+
+_LARGE = 20_000  # rows, from which on files are not treated as small
+
+
+class Recipe(NamedTuple):
+    """Sizes and training of a flow.
+
+    Attributes:
+        num_layers: layers.
+        hidden_sizes: hidden units of each network.
+        num_bins: bins of each spline; other flows have none.
+        learning_rate: of Adam at the start; it falls to zero by a cosine.
+        weight_decay: by how much a step shrinks the networks' matrices, times the learning rate.
+        ema_decay: of the moving average of the parameters, which is what is validated and kept.
+        batch_size: rows of a batch, at most all.
+        num_steps: steps, at most.
+        eval_every: steps between validations.
+        patience: how many of those in a row may bring no improvement.
+    """
+
+    num_layers: int
+    hidden_sizes: tuple[int, ...]
+    num_bins: int
+    learning_rate: float
+    weight_decay: float
+    ema_decay: float
+    batch_size: int
+    num_steps: int
+    eval_every: int
+    patience: int
+
+    def optimizer(self) -> optax.GradientTransformation:
+        """Adam, as the recipe has it."""
+        return dxf.training.cosine_adam(
+            self.num_steps, self.learning_rate, weight_decay=self.weight_decay
+        )
+
+
+def _lu(x: jax.Array) -> distrax.Bijector:
+    return dxf.modules.LULinearLayer()(x)
+
+
+# The layer between splines is that of their paper.
+FLOWS: dict[str, Callable[..., distrax.Transformed]] = {
+    "maf": lambda size, num_bins, **options: dxf.flows.maf(size, **options),
+    "realnvp": lambda size, num_bins, **options: dxf.flows.realnvp(size, **options),
+    "nsf_coupling": lambda size, **options: dxf.flows.nsf_coupling(size, between=_lu, **options),
+    "nsf_autoregressive": lambda size, **options: dxf.flows.nsf_autoregressive(
+        size, between=_lu, **options
+    ),
+    "glow": lambda size, num_bins, **options: dxf.flows.glow(size, **options),
+}
+
+
+def recipe_for(dataset: str, flow: str, num_rows: int) -> Recipe:
+    """The recipe of a flow on a set by name, or on another one of so many rows that train."""
+    if dataset in _AFFINE_SIZES:
+        num_layers, units = _SPLINE_SIZES if flow.startswith("nsf") else _AFFINE_SIZES[dataset]
+        recipe = _LARGE_SET._replace(num_layers=num_layers, hidden_sizes=(units, units))
+        # The smallest of the five by far.
+        return recipe._replace(weight_decay=1.0) if dataset == "miniboone" else recipe
+    if dataset not in _SMALL_SETS and num_rows >= _LARGE:
+        return _LARGE_SET
+    with_linear_maps, without = _SMALL_SETS.get(dataset, _SMALL_SETS["breast_cancer"])
+    return without if flow in _WITHOUT_LINEAR_MAPS else with_linear_maps
+
+
+# With few rows, heavy weight decay pulls networks towards constants. Where linear maps lie between
+# the layers, what is left is a Gaussian of any covariance. MAF and RealNVP have none: they need
+# larger networks, with less decay, for what is linear too.
+_WITHOUT_LINEAR_MAPS = ("maf", "realnvp")
+_SMALL_SET = Recipe(
+    num_layers=4,
+    hidden_sizes=(64,),
+    num_bins=4,
+    learning_rate=1e-3,
+    weight_decay=10.0,
+    ema_decay=0.99,
+    batch_size=64,
+    num_steps=5_000,
+    eval_every=50,
+    patience=20,
+)
+_WINE = _SMALL_SET._replace(hidden_sizes=(32,), learning_rate=3e-4, eval_every=25, patience=30)
+_DIGITS = _SMALL_SET._replace(batch_size=128)
+_SMALL_SETS = {
+    "breast_cancer": (
+        _SMALL_SET,
+        _SMALL_SET._replace(hidden_sizes=(128,), weight_decay=3.0),
+    ),
+    "wine": (_WINE, _WINE),
+    "digits": (_DIGITS, _DIGITS._replace(hidden_sizes=(128,), weight_decay=3.0)),
+}
+_LARGE_SET = Recipe(
+    num_layers=8,
+    hidden_sizes=(128, 128),
+    num_bins=8,
+    learning_rate=5e-4,
+    weight_decay=0.0,
+    ema_decay=0.999,
+    batch_size=256,
+    num_steps=200_000,
+    eval_every=2_000,
+    patience=15,
+)
+# Layers, and units of two hidden layers, of MAF and RealNVP: from `run_experiments.py` in
+# https://github.com/gpapamak/maf, which tries 5 and 10 layers of one and two hidden layers each,
+# for BSDS300 of 512 and 1024 units. Glow's are the same.
+_AFFINE_SIZES = {
+    "power": (10, 100),
+    "gas": (10, 100),
+    "hepmass": (5, 512),
+    "miniboone": (5, 512),
+    "bsds300": (5, 1024),
+}
+# Those of neural spline flows: the defaults of `experiments/uci.py` in
+# https://github.com/bayesiains/nsf, where networks are residual. The paper's own may differ by set.
+_SPLINE_SIZES = (10, 256)
