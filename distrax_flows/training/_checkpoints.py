@@ -1,10 +1,12 @@
 """Checkpoints of a fit, by Orbax: what is needed to go on as if nothing had happened."""
 
+import contextlib
 import functools
 import shutil
+import threading
 import time
 import warnings
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -69,6 +71,7 @@ class Checkpoints:
         self._seconds = seconds
         self._on_error = on_error
         self._abandoned = False
+        self._error: Exception | None = None
         self._last_save = time.monotonic()
         self._args = ocp.args
         # Deletion takes several steps, a renaming one: no crash leaves half a checkpoint.
@@ -85,8 +88,10 @@ class Checkpoints:
 
     def __exit__(self, *error: Any) -> None:
         if not self._abandoned:
-            self._attempt(self._manager.close)
-            self._empty_bin()
+            with _alone(self):
+                self._attempt(self._manager.close)
+                self._empty_bin()
+                _writing.clear()
 
     def abandon(self) -> None:
         """Lets go of what is being written: other processes, perhaps dead, would be waited for."""
@@ -115,9 +120,10 @@ class Checkpoints:
                 settings=self._args.JsonSave(self._settings),
             ),
         )
-        self._attempt(save)
+        with _alone(self):
+            self._attempt(save)
+            self._empty_bin()
         self._last_save = time.monotonic()
-        self._empty_bin()
 
     def settings_of(self, step: int) -> dict[str, Any]:
         """The settings of the fit that wrote a checkpoint.
@@ -164,7 +170,8 @@ class Checkpoints:
     def _read(self, step: int, read: Any) -> Any:
         # Orbax raises errors of all kinds, plain `Exception` included.
         try:
-            return read()
+            with _alone(self):
+                return read()
         except Exception as error:
             others = [other for other in self.steps() if other < step]
             remedy = "There is no other one: remove the folder to start anew."
@@ -175,8 +182,18 @@ class Checkpoints:
                 f"{_reason(error)}. {remedy}"
             ) from error
 
+    def _finish(self) -> None:
+        """Returns when what is being written is complete; an error waits for the next call."""
+        try:
+            self._manager.wait_until_finished()
+        except Exception as error:
+            self._error = error
+
     def _attempt(self, write: Any) -> None:
         try:
+            if self._error is not None:
+                error, self._error = self._error, None
+                raise error
             write()
         except Exception as error:
             complete = self.steps()
@@ -192,6 +209,23 @@ class Checkpoints:
     def _empty_bin(self) -> None:
         if jax.process_index() == 0:
             shutil.rmtree(self._directory / _DELETED, ignore_errors=True)
+
+
+# Orbax gives names to what it writes by one counter for all of a process: two fits that write at a
+# time would wait for each other's files.
+_LOCK = threading.RLock()
+_writing: list[Checkpoints] = []
+
+
+@contextlib.contextmanager
+def _alone(keeper: Checkpoints) -> Iterator[None]:
+    """While nobody else writes in this process."""
+    with _LOCK:
+        for other in _writing:
+            if other is not keeper:
+                other._finish()
+        _writing[:] = [keeper]
+        yield
 
 
 def _reason(error: Exception) -> str:

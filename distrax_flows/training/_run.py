@@ -105,9 +105,9 @@ def run(
             progress = False
         bar = stack.enter_context(progress_bar(num_steps, int(now.step), progress))
         first = int(now.step)
-        if callback is not None:
-            callback(first, steps.result(now.state))
         try:
+            if callback is not None:
+                callback(first, steps.result(now.state))
             while not loop.is_over(now):
                 done = int(now.step)
                 # One assignment: an interrupt leaves the progress before the chunk, or after it.

@@ -1,0 +1,137 @@
+"""Memory of a long fit: by itself, with checkpoints, and interrupted and resumed again and again.
+
+    python -m experiments.benchmarks.soak
+
+One process makes the same fit three times, with validation and averages, and looks at its own
+resident memory as it goes. In the output folder, `soak.csv` has what it saw, and `soak.png` shows
+it.
+"""
+
+import csv
+import dataclasses
+import tempfile
+from pathlib import Path
+from typing import Any
+
+import jax
+import numpy as np
+import psutil
+import tyro
+from tqdm import tqdm
+
+import distrax_flows as dxf
+from distrax_flows import plotting
+from experiments._common import device_name
+
+PARTS = ("alone", "with checkpoints", "interrupted")
+COLUMNS = ("part", "step", "lives", "memory_mb")
+
+
+@dataclasses.dataclass(frozen=True)
+class Settings:
+    """A long fit, three times."""
+
+    num_steps: int = 50_000
+    """Steps of each."""
+    life: int = 2_500
+    """Steps after which the third one is interrupted, each time."""
+    every: int = 1_000
+    """Steps between looks, validations included."""
+    batch_size: int = 128
+    """Rows of a batch, out of 10,000."""
+    seed: int = 0
+    """Of everything."""
+    output: Path = Path("figures/benchmarks")
+    """Folder for the table and the picture."""
+
+
+def main(settings: Settings) -> None:
+    """Fits, looks, and says what memory became and whether all three fits end alike."""
+    print(f"JAX {jax.__version__} on {device_name()}")
+    key = jax.random.key(settings.seed)
+    data = dxf.densities.get("8gaussians").sample(seed=key, sample_shape=(10_000,))
+    flow = dxf.transform(lambda: dxf.flows.realnvp(2, num_layers=4, hidden_sizes=(32,)))
+    rows: list[dict[str, Any]] = []
+    losses = []
+    for part in PARTS:
+        with (
+            tempfile.TemporaryDirectory() as folder,
+            tqdm(total=settings.num_steps, desc=part, unit="step", disable=None) as bar,
+        ):
+            losses.append(fit(part, flow, data, folder, settings, rows, bar))
+    settings.output.mkdir(parents=True, exist_ok=True)
+    with (settings.output / "soak.csv").open("w", newline="") as file:
+        writer = csv.DictWriter(file, COLUMNS, lineterminator="\n")
+        writer.writeheader()
+        writer.writerows(rows)
+    draw(settings.output / "soak.png", rows)
+    for part in PARTS:
+        seen = [row for row in rows if row["part"] == part]
+        ends = ", ".join(f"{row['memory_mb']} MB at {row['step']:,}" for row in (seen[0], seen[-1]))
+        print(f"{part}: {ends}; {seen[-1]['lives']} lives")
+    same = all(np.array_equal(losses[0], loss) for loss in losses)
+    print(f"the losses of all steps are the same bits: {same}")
+
+
+def fit(
+    part: str,
+    flow: dxf.Flow,
+    data: jax.Array,
+    folder: str,
+    settings: Settings,
+    rows: list[dict[str, Any]],
+    bar: tqdm,
+) -> np.ndarray:
+    """One fit to its end, life by life; returns its losses and adds rows."""
+    life = settings.life if part == "interrupted" else settings.num_steps
+    checkpoints = {} if part == "alone" else {"checkpoint_dir": folder, "resume": True}
+    born, lives, looked = 0, 1, 0
+
+    def look(step: int, params: Any) -> None:
+        nonlocal looked
+        bar.update(step - bar.n)
+        if step > looked:
+            memory = round(psutil.Process().memory_info().rss / 2**20)
+            rows.append({"part": part, "step": step, "lives": lives, "memory_mb": memory})
+            looked = step
+        if born + life <= step < settings.num_steps:
+            raise KeyboardInterrupt
+
+    while True:
+        try:
+            fitted = dxf.fit(
+                flow,
+                data,
+                key=jax.random.key(settings.seed),
+                num_steps=settings.num_steps,
+                batch_size=settings.batch_size,
+                validation=0.1,
+                ema_decay=0.999,
+                eval_every=settings.every,
+                checkpoint_seconds=1.0,
+                callback=look,
+                progress=False,
+                **checkpoints,
+            )
+            return fitted.history.loss
+        except dxf.FitInterrupted as interrupted:
+            born, lives = len(interrupted.fit.history.loss), lives + 1
+
+
+def draw(path: Path, rows: list[dict[str, Any]]) -> None:
+    """Memory by steps."""
+    figure, axes = plotting.panels(1, 1, size=4.0)
+    ax = axes[0, 0]
+    ax.set_box_aspect(0.6)
+    for part in PARTS:
+        points = [(row["step"], row["memory_mb"]) for row in rows if row["part"] == part]
+        ax.plot(*zip(*points, strict=True), label=part)
+    ax.set_ylim(bottom=0)
+    ax.set_xlabel("steps")
+    ax.set_ylabel("resident memory, MB")
+    ax.legend(loc="lower right")
+    plotting.save_png(path, figure)
+
+
+if __name__ == "__main__":
+    main(tyro.cli(Settings, prog="python -m experiments.benchmarks.soak"))
