@@ -171,8 +171,8 @@ def _pickled(make: Callable) -> tuple[bytes, bool]:
         by_name = pickle.dumps(make)
         if b"__main__" not in by_name:
             return by_name, True
-    except (pickle.PicklingError, AttributeError, TypeError):
-        pass  # no name to import it by
+    except Exception:  # of any kind: pickle looks for the function in every module there is
+        pass
     try:
         return cloudpickle.dumps(make), False
     except Exception as error:

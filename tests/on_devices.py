@@ -4,6 +4,7 @@ The environment variable `XLA_FLAGS` says how many devices there are.
 """
 
 import contextlib
+import re
 import sys
 import time
 from pathlib import Path
@@ -11,9 +12,14 @@ from pathlib import Path
 import jax
 import jax.numpy as jnp
 import numpy as np
+import optax
 
 import distrax_flows as dxf
 from distrax_flows._mesh import check_mesh
+from distrax_flows.training._data import Batch
+from distrax_flows.training._objectives import MaximumLikelihood
+from distrax_flows.training._placement import placement_on
+from distrax_flows.training._steps import Steps, _take
 
 SCALE = np.array([1.0, 3.0], np.float32)
 X = np.random.default_rng(0).normal(size=(203, 2)).astype(np.float32) * SCALE
@@ -74,7 +80,23 @@ def compare(folder: str) -> None:
     FLOW.sample(params, key(), (4000,), mesh=mesh)
     draw = FLOW._apply_on[check_mesh(mesh)]
     program = draw.lower(params, "sample", None, False, key(), (4000,)).compile().as_text()
-    np.savez(Path(folder, "program.npz"), whole="f32[4000" in program, part="f32[500" in program)
+    step = step_program(mesh)
+    np.savez(
+        Path(folder, "program.npz"),
+        sums=len(re.findall(r" all-reduce(?:-start)?\(", step)),
+        gathers="all-gather" in step,
+        whole="f32[4000" in program,
+        part="f32[500" in program,
+    )
+
+
+def step_program(mesh: jax.sharding.Mesh) -> str:
+    """What a device runs to make steps."""
+    placement = placement_on(mesh)
+    steps = Steps(MaximumLikelihood(FLOW), optax.adam(1e-3), None, False, placement)
+    state = steps.start(FLOW.init(key(), X), None, ())
+    batches = placement.batches(Batch(jnp.zeros((10, 16, 2))), 1)
+    return _take.lower(steps, state, batches).compile().as_text()
 
 
 def move(folder: str) -> None:

@@ -1,5 +1,7 @@
 """What no fit can use is refused before it starts, with the value and the remedy."""
 
+from pathlib import Path
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -148,11 +150,14 @@ CASES = {
 }
 
 
+DOCS = Path(__file__).parents[1] / "docs" / "training.md"
+
+
 @pytest.mark.parametrize("name", CASES)
 def test_refused_before_training(name):
     (flow, data, options), (error, message) = CASES[name]
     steps = []
-    with pytest.raises(error, match=message):
+    with pytest.raises(error, match=message) as caught:
         dxf.fit(
             flow,
             data,
@@ -160,6 +165,7 @@ def test_refused_before_training(name):
             callback=lambda step, params: steps.append(step),
         )
     assert steps in ([], [0])  # no step was made
+    assert f"| {name} | {error.__name__}: {caught.value} |" in DOCS.read_text()
 
 
 def test_a_memory_map_is_checked_too(tmp_path):

@@ -5,7 +5,6 @@ import re
 import socket
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import jax
@@ -65,6 +64,9 @@ def test_eight_devices_do_what_one_does(tmp_path):
     program = load(tmp_path / "program.npz")
     assert program["part"]
     assert not program["whole"]
+    # A step adds up the gradients of a layer, in a loop over layers, and the loss; no more.
+    assert program["sums"] == 2
+    assert not program["gathers"]
 
 
 def test_checkpoints_move_between_layouts(tmp_path):
@@ -92,9 +94,7 @@ def test_two_processes_one_killed_and_both_resumed(tmp_path):
         line = second.stdout.readline()
         assert line, second.stderr.read()[-3000:]
     second.kill()
-    killed = time.monotonic()
     _, errors = first.communicate(timeout=60)  # an error within a minute
-    assert time.monotonic() - killed < 60
     assert first.returncode not in (0, None)
     assert "another task died" in errors or "Error" in errors
     second.communicate()
