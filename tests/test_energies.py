@@ -115,15 +115,16 @@ def check_row(row):
     assert value["true_log_z"] == pytest.approx(LOG_Z[row["density"]], abs=5e-5)
     assert value["reverse_kl"] == pytest.approx(value["true_log_z"] - value["elbo"], abs=2e-6)
     for divergence in ("reverse_kl", "forward_kl"):
-        assert 0 < value[f"{divergence}_stderr"] < 0.5
-        assert -5 * value[f"{divergence}_stderr"] < value[divergence] < 3
+        assert value[f"{divergence}_stderr"] > 0
+        assert value[divergence] > -5 * value[f"{divergence}_stderr"]
+    assert value["reverse_kl"] < 3  # what is minimised; the other may be any
     assert 0 < value["ess"] <= 1
     # By Jensen's inequality, of the very same draws.
     assert value["elbo"] < value["log_z"]
     assert value["num_params"] > 0
     assert value["train_seconds"] >= 0
     assert row["gradient"] == "path"
-    assert int(row["num_steps"]) == RECIPES[row["flow"]].times * 500
+    assert int(row["num_steps"]) == RECIPES[row["flow"]].times * 1_000
     assert (row["hidden_sizes"] != "") == RECIPES[row["flow"]].has_networks
     assert row["spline_reach"] == ""
 

@@ -2,6 +2,7 @@
 
 import functools
 
+import distrax
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -139,3 +140,15 @@ def test_errors(support, error, message):
     flow = dxf.transform(lambda: dxf.flows.realnvp(2, support=support()))
     with pytest.raises(error, match=message):
         flow.init(jax.random.key(0), jnp.zeros((1, 2)))
+
+
+@pytest.mark.parametrize("bijector", [dxf.Softplus(), distrax.Inverse(dxf.Logit(-4.0, 4.0))])
+@pytest.mark.parametrize("x", [-200.0, -90.0, -30.0, 30.0, 90.0, 1e4])
+def test_draws_do_not_round_to_the_ends(bijector, x):
+    y = bijector.forward(jnp.float32(x))
+    back, log_det = bijector.inverse_and_log_det(y)
+    assert np.isfinite(back)
+    assert np.isfinite(log_det)
+    assert np.isfinite(
+        jax.grad(lambda x: bijector.inverse_log_det_jacobian(bijector.forward(x)))(x)
+    )

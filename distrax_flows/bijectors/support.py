@@ -19,8 +19,8 @@ class Softplus(distrax.Bijector):
 
     Stable in both directions up to 1e4 and beyond. In `inverse`, a value outside the support,
     y <= 0, has a log-det of -inf, a finite image and zero gradients: a density built on it is
-    exactly zero there. `forward` rounds to y = 0 far out (in float32 below x = -87), and 0 counts
-    as outside.
+    exactly zero there. `forward` stays inside: far out (in float32 below x = -87) it gives the
+    least positive number that is not subnormal.
 
     Elementwise; both directions are in closed form and cost the same.
 
@@ -40,7 +40,9 @@ class Softplus(distrax.Bijector):
         self, x: Float[Array, "..."]
     ) -> tuple[Float[Array, "..."], Float[Array, "..."]]:
         """Computes the softplus, and the logarithm of its slope, the sigmoid."""
-        return jax.nn.softplus(x), jax.nn.log_sigmoid(x)
+        # A draw that rounds to 0 would have left the support of its own density.
+        tiny = jnp.finfo(jnp.result_type(x)).tiny
+        return jnp.maximum(jax.nn.softplus(x), tiny), jax.nn.log_sigmoid(x)
 
     def inverse_and_log_det(
         self, y: Float[Array, "..."]
@@ -59,8 +61,8 @@ class Logit(distrax.Bijector):
 
     The inverse is a scaled sigmoid, `x = low + (high - low) sigma(y)`. In `forward`, a value
     outside the support, x <= low or x >= high, has a log-det of -inf, a finite image and zero
-    gradients: a density built on it is exactly zero there. `inverse` stays within [low, high]; it
-    rounds to an end far out, where the sigmoid meets 0 or 1, and the ends count as outside.
+    gradients: a density built on it is exactly zero there. `inverse` stays inside: far out, where
+    the sigmoid meets 0 or 1, it gives the number next to the end.
 
     Elementwise; both directions are in closed form and cost the same.
 
@@ -75,7 +77,7 @@ class Logit(distrax.Bijector):
         >>> import jax.numpy as jnp
         >>> bijector = Logit(low=0.0, high=10.0)
         >>> print(bijector.inverse(jnp.array([-1e4, 0.0, 1e4])))
-        [ 0.  5. 10.]
+        [1.1754944e-38 5.0000000e+00 9.9999990e+00]
         >>> print(bijector.forward_log_det_jacobian(jnp.array([5.0, 11.0])).round(4))
         [-0.9163    -inf]
     """
@@ -117,7 +119,13 @@ class Logit(distrax.Bijector):
             self._low + size * jax.nn.sigmoid(y),
             self._high - size * jax.nn.sigmoid(-y),
         )
-        return x, math.log(size) + jax.nn.log_sigmoid(y) + jax.nn.log_sigmoid(-y)
+        # A draw that rounds to an end would have left the support of its own density.
+        low, high = (jnp.asarray(end, x.dtype) for end in (self._low, self._high))
+        tiny = jnp.finfo(x.dtype).tiny
+        least = jnp.maximum(jnp.nextafter(low, high), low + tiny)
+        most = jnp.minimum(jnp.nextafter(high, low), high - tiny)
+        log_det = math.log(size) + jax.nn.log_sigmoid(y) + jax.nn.log_sigmoid(-y)
+        return jnp.clip(x, least, most), log_det
 
 
 def _is_zero_or_less(x):

@@ -2,11 +2,12 @@
 
 import functools
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from typing import Any, Unpack
 
 import jax
 import jax.numpy as jnp
+import optax
 from jaxtyping import Array, Float
 
 from distrax_flows._checks import check_positive_int
@@ -41,7 +42,7 @@ def fit_to_density(
     num_samples: int = 256,
     context: Float[Array, "... C"] | None = None,
     path_gradient: bool = True,
-    annealing: Callable[[jax.Array], jax.Array] | None = None,
+    annealing: optax.Schedule | None = None,
     data: Float[Array, "N D"] | DataFn | Iterator[Any] | None = None,
     forward_weight: float = 0.5,
     batch_size: int = 128,
@@ -172,7 +173,7 @@ def _forward_batches(data: Any, keys: jax.Array, batch_size: int) -> Batches:
 
 def _density_batches(
     keys: jax.Array,
-    annealing: Callable[[jax.Array], jax.Array] | None,
+    annealing: optax.Schedule | None,
     context: jax.Array | None,
     forward: Batches | None,
 ) -> Batches:

@@ -24,7 +24,7 @@ from distrax_flows import plotting
 from experiments._common import device_name
 
 PARTS = ("alone", "with checkpoints", "interrupted")
-COLUMNS = ("part", "step", "lives", "memory_mb")
+COLUMNS = ["part", "step", "lives", "memory_mb"]
 
 
 @dataclasses.dataclass(frozen=True)

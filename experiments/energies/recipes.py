@@ -1,0 +1,46 @@
+"""How each flow is built and trained."""
+
+import dataclasses
+import functools
+from collections.abc import Callable
+
+import distrax
+
+from distrax_flows import flows
+
+
+@dataclasses.dataclass(frozen=True)
+class Recipe:
+    """How a flow is built and trained.
+
+    Attributes:
+        label: its name in pictures.
+        build: from an event size, and the options that all builders share, to the flow.
+        learning_rate: at the start; a cosine takes it to zero.
+        times: how many times the layers and steps asked for. Layers without networks are thin, have
+            far to go, and are cheap.
+        has_networks: whether hidden sizes apply.
+        has_splines: whether the reach of splines applies.
+    """
+
+    label: str
+    build: Callable[..., distrax.Transformed]
+    learning_rate: float = 1e-3
+    times: int = 1
+    has_networks: bool = True
+    has_splines: bool = False
+
+
+def _thin(label: str, build: Callable[..., distrax.Transformed], learning_rate: float) -> Recipe:
+    """Of layers of a few numbers each, in the paper's direction: its function draws."""
+    build = functools.partial(build, fast="sampling")
+    return Recipe(label, build, learning_rate, times=4, has_networks=False)
+
+
+RECIPES = {
+    "planar": _thin("planar", flows.planar, 2e-2),
+    "radial": _thin("radial", flows.radial, 3e-2),
+    "realnvp": Recipe("RealNVP", flows.realnvp),
+    "iaf": Recipe("IAF", flows.iaf),
+    "nsf_coupling": Recipe("spline coupling", flows.nsf_coupling, has_splines=True),
+}
