@@ -25,7 +25,22 @@ State: TypeAlias = Any
 Builder: TypeAlias = tuple[Callable, Callable]
 
 
-class Flow:
+class _Built:
+    """What knows how it was made, and pickles by that."""
+
+    _builder: Builder
+
+    @property
+    def builder(self) -> Builder:
+        """`(build, make)`, with which `build(make)` is this flow again."""
+        return self._builder
+
+    def __reduce__(self):
+        build, make = self._builder
+        return build, (make,)
+
+
+class Flow(_Built):
     """A normalizing flow as pure functions of its parameters; see `transform`.
 
     Shapes. Data `[..., D]`, contexts `[..., C]`; batch axes of data and context broadcast.
@@ -55,15 +70,6 @@ class Flow:
             functools.partial(_evaluate_chunks, apply), static_argnums=(1, 4)
         )
         self._draw_chunks = jax.jit(functools.partial(_draw_chunks, apply), static_argnums=(1, 4))
-
-    @property
-    def builder(self) -> Builder:
-        """`(build, make)`, with which `build(make)` is this flow again."""
-        return self._builder
-
-    def __reduce__(self):
-        build, make = self._builder
-        return build, (make,)
 
     def init(
         self,
@@ -240,7 +246,7 @@ class Flow:
         return self._draw_chunks(params, method, context, key, chunks)
 
 
-class StatefulFlow:
+class StatefulFlow(_Built):
     """A normalizing flow with Haiku state, as pure functions; see `transform_with_state`.
 
     Parameters are trained; state, such as the running statistics of batch normalisation, changes
@@ -255,15 +261,6 @@ class StatefulFlow:
         self._init = jax.jit(init, static_argnums=(1, 3))
         self._apply = jax.jit(apply, static_argnums=(2, 4))
         self._evaluation = evaluation
-
-    @property
-    def builder(self) -> Builder:
-        """`(build, make)`, with which `build(make)` is this flow again."""
-        return self._builder
-
-    def __reduce__(self):
-        build, make = self._builder
-        return build, (make,)
 
     @property
     def evaluation(self) -> Flow:

@@ -230,7 +230,7 @@ def _alone(keeper: Checkpoints) -> Iterator[None]:
 
 def _reason(error: Exception) -> str:
     """What Orbax says, without the specification that follows; the reason itself comes last."""
-    text = str(error).splitlines()[0].split(" [")[0] or "no reason given"
+    text = str(error).partition("\n")[0].partition(" [")[0] or "no reason given"
     return f"{type(error).__name__}: {text if len(text) < 250 else f'... {text[-250:]}'}"
 
 
