@@ -9,9 +9,8 @@ import json
 import os
 import pickle
 import platform
-import tempfile
 import zipfile
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -79,19 +78,20 @@ def save(path: str | os.PathLike, flow: Flow | StatefulFlow, params: Params) -> 
         raise TypeError(f"`flow` must be what `transform` returns; got {type(flow).__name__}.")
     build, make = flow.builder
     pickled, by_name = _pickled(make)
-    leaves = [np.asarray(leaf) for leaf in jax.tree.leaves(params)]
+    leaves, treedef = jax.tree.flatten(params)
+    leaves = [np.asarray(leaf) for leaf in leaves]
     info = {
         "format": _FORMAT,
         "build": build.__name__,
         "make": {"stored": "by name" if by_name else "by code", "source": _source(make)},
-        "params": _encoded(params, iter(range(len(leaves)))),
+        "params": _encoded(jax.tree.unflatten(treedef, range(len(leaves)))),
         "arrays": [{"dtype": leaf.dtype.name, "shape": leaf.shape} for leaf in leaves],
         "versions": versions(),
     }
     path = Path(path)
-    handle, partial = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+    partial = path.with_name(f".{path.name}.{os.getpid()}")
     try:
-        with os.fdopen(handle, "wb") as file:
+        with partial.open("wb") as file:
             with zipfile.ZipFile(file, "w") as archive:
                 archive.writestr("flow.json", json.dumps(info, indent=1))
                 archive.writestr("make.pkl", pickled)
@@ -99,9 +99,9 @@ def save(path: str | os.PathLike, flow: Flow | StatefulFlow, params: Params) -> 
                     archive.writestr(f"arrays/{index}", leaf.tobytes())
             file.flush()
             os.fsync(file.fileno())
-        os.replace(partial, path)
+        partial.replace(path)
     except BaseException:
-        os.unlink(partial)
+        partial.unlink(missing_ok=True)
         raise
 
 
@@ -125,7 +125,7 @@ def load(path: str | os.PathLike, make: Callable | None = None) -> Loaded:
         FileNotFoundError: there is no such file.
     """
     try:
-        with zipfile.ZipFile(path) as archive:
+        with Path(path).open("rb") as file, zipfile.ZipFile(file) as archive:
             info = json.loads(archive.read("flow.json"))
             _check_format(path, info)
             leaves = [
@@ -133,7 +133,9 @@ def load(path: str | os.PathLike, make: Callable | None = None) -> Loaded:
                 for index, spec in enumerate(info["arrays"])
             ]
             pickled = archive.read("make.pkl")
-    except (zipfile.BadZipFile, KeyError, ValueError, EOFError) as error:
+    except (FileNotFoundError, IsADirectoryError, PermissionError, LoadError):
+        raise
+    except Exception as error:  # a flipped bit in a header asks zipfile for all kinds of things
         raise LoadError(
             f"{path} must be a file that `save` wrote; it is another one, or damaged: {error}."
         ) from error
@@ -210,14 +212,14 @@ def _source(make: Callable) -> str:
         return repr(make)
 
 
-def _encoded(tree: Any, numbers: Iterator[int]) -> Any:
-    """Dictionaries and tuples as JSON, arrays as their numbers; all in JAX's order."""
+def _encoded(tree: Any) -> Any:
+    """Dictionaries and tuples, of the numbers of their arrays, as JSON."""
     if isinstance(tree, Mapping):
-        return {key: _encoded(tree[key], numbers) for key in sorted(tree)}
+        return {key: _encoded(entry) for key, entry in tree.items()}
     if isinstance(tree, tuple):
-        return [_encoded(entry, numbers) for entry in tree]
-    if isinstance(tree, jax.Array | np.ndarray):
-        return next(numbers)
+        return [_encoded(entry) for entry in tree]
+    if isinstance(tree, int):
+        return tree
     raise TypeError(f"`params` must be dictionaries and tuples of arrays; got {type(tree)}.")
 
 

@@ -229,6 +229,7 @@ def test_a_full_disk_is_reported_and_older_checkpoints_stay(tmp_path):
             dxf.fit(FLOW, X, checkpoint_dir={str(tmp_path / "raise")!r}, callback=fill, **OPTIONS)
         except dxf.CheckpointError as error:
             print("raised:", error)
+            assert len(error.fit.history.loss) in (10, 15)
         resource.setrlimit(resource.RLIMIT_FSIZE, (resource.RLIM_INFINITY, resource.RLIM_INFINITY))
         with warnings.catch_warnings(record=True) as caught:
             warnings.simplefilter("always")
@@ -249,10 +250,31 @@ def test_a_full_disk_is_reported_and_older_checkpoints_stay(tmp_path):
     assert raised.endswith("Make room, or choose another `checkpoint_dir`.")
     assert re.search("that of step (5|10) is whole", warned)
     assert steps == "steps: 40"
+    # What was written once there was room again is whole.
+    assert {path.name for path in (tmp_path / "warn").glob("[0-9]*")} >= {"30", "35", "40"}
     undisturbed = dxf.fit(FLOW, X, **OPTIONS)
     for name in ("raise", "warn"):
         options = OPTIONS | {"checkpoint_dir": tmp_path / name, "resume": True}
         assert_same(dxf.fit(FLOW, X, **options), undisturbed)
+
+
+def test_ctrl_c_on_a_full_disk_keeps_the_fit(tmp_path):
+    child = run_child(
+        f"""
+        def interrupt(step, params):
+            if step == 10:
+                resource.setrlimit(resource.RLIMIT_FSIZE, (100, resource.RLIM_INFINITY))
+                raise KeyboardInterrupt
+
+        try:
+            dxf.fit(FLOW, X, callback=interrupt, **OPTIONS | {{
+                "checkpoint_dir": {str(tmp_path)!r}, "checkpoint_seconds": 1e6,
+            }})
+        except dxf.FitInterrupted as error:
+            print(len(error.fit.history.loss), error)
+        """
+    )
+    assert child.stdout.startswith("10 Interrupted after 10 of 40 steps. A checkpoint could not be")
 
 
 def test_ctrl_c_saves_and_ends(tmp_path):

@@ -107,6 +107,7 @@ def test_two_processes_one_killed_and_both_resumed(tmp_path):
         steps = re.findall(r"^step (\d+)$", output, re.MULTILINE)
         assert steps[0] in ("10", "20")
         assert steps[-1] == "40"
+        assert "The loss is nan and its gradient has norm nan at step 0" in output
         assert_close(load(tmp_path / f"{index}.npz")["loss"], expected, f"process {index}")
     draws = np.concatenate([load(tmp_path / f"{index}.npz")["draws"] for index in range(2)])
     assert draws.shape == (64, 2)

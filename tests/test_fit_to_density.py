@@ -172,6 +172,17 @@ def test_evidence_is_importance_sampling():
     np.testing.assert_allclose(half.ess, 25_000, rtol=0.03)
 
 
+def test_a_constant_of_the_density_does_not_blur_the_estimates():
+    params = {"~": {"shift": jnp.array([0.8, -2.5]), "log_scale": jnp.array([-0.3, 1.3])}}
+    exact, shifted = (
+        dxf.evidence(FLOW, params, lambda x: log_density(x) + offset, key=KEY)  # noqa: B023
+        for offset in (0.0, 1e5)
+    )
+    np.testing.assert_allclose(shifted.ess, exact.ess, rtol=0.01)
+    np.testing.assert_allclose(shifted.log_z_stderr, exact.log_z_stderr, rtol=0.05)
+    assert shifted.ess <= 10_000
+
+
 @pytest.mark.parametrize(
     ("change", "error", "message"),
     [
@@ -180,6 +191,13 @@ def test_evidence_is_importance_sampling():
         ({"num_samples": 0}, ValueError, "`num_samples` must be an integer of at least 1"),
         ({"forward_weight": 1.0}, ValueError, "`forward_weight` must be between 0 and 1; got"),
         ({"data": jnp.zeros((200, 2))}, ValueError, "`data` must vary in every column"),
+        ({"batch_size": -3}, ValueError, "`batch_size` must be an integer of at least 1"),
+        ({"patience": 3}, TypeError, r"must be of this function or of .* got \['patience'\]"),
+        (
+            {"data": jax.random.normal(KEY, (200, 2)).at[5].set(3e38)},
+            ValueError,
+            "`data` must lie in the support of the flow; 1 of 200 rows.*being row 5",
+        ),
         ({"context": jnp.zeros((3, 1))}, ValueError, "`context` must be None: this flow was built"),
     ],
 )

@@ -1,7 +1,9 @@
 """A saved flow is the same flow in another process, and a bad file is refused with its name."""
 
+import collections
 import functools
 import json
+import os
 import pickle
 import subprocess
 import sys
@@ -189,6 +191,22 @@ def test_a_function_that_is_gone_is_named(tmp_path, monkeypatch):
     del sys.modules["vanishing"]
     with pytest.raises(dxf.LoadError, match=r"cannot be loaded: ModuleNotFoundError.*vanishing"):
         dxf.load(tmp_path / "a.flow")
+
+
+def test_others_may_read_the_file(tmp_path):
+    before = os.umask(0o022)
+    saved(tmp_path)
+    os.umask(before)
+    assert (tmp_path / "a.flow").stat().st_mode & 0o777 == 0o644
+
+
+def test_dictionaries_keep_their_arrays_in_any_order(tmp_path):
+    flow, params = saved(tmp_path)
+    turned = {key: dict(reversed(params[key].items())) for key in reversed(params)}
+    turned = collections.OrderedDict(turned)
+    dxf.save(tmp_path / "b.flow", flow, turned)
+    loaded = dxf.load(tmp_path / "b.flow").params
+    jax.tree.map(np.testing.assert_array_equal, loaded, params)
 
 
 def test_flows_pickle():

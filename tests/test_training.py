@@ -254,6 +254,33 @@ def test_weights_count_as_copies_do():
     compare(weighted.history.validation_loss, copied.history.validation_loss)
 
 
+def test_held_out_weights_are_those_of_examples():
+    x = data(200)
+    weights = jnp.where(x[:, 0] > 3.0, 10.0, 0.1)
+    options = {"key": KEY, "batch_size": 50, "optimizer": optax.sgd(0.0), "num_steps": 4}
+    history = dxf.fit(FLOW, x, weights=weights, validation=0.25, **options).history
+    start = {"~": {"shift": jnp.zeros(2), "log_scale": jnp.zeros(2)}}
+    losses = -FLOW.log_prob(start, x)
+    # A mean over about half of the rows, whatever part of the weight was held out.
+    heavy = jnp.average(losses, weights=weights)
+    np.testing.assert_allclose(history.validation_loss[-1], heavy, rtol=0.15)
+
+
+def test_an_iterator_needs_no_more_batches_than_steps():
+    batches = iter([data(20)] * 10)
+    fitted = dxf.fit(FLOW, batches, key=KEY, num_steps=10, eval_every=1_000, optimizer=SGD)
+    assert len(fitted.history.loss) == 10
+
+
+def test_initialisation_does_not_depend_on_the_chunk():
+    flow = dxf.transform(
+        lambda: dxf.flows.nice(2, num_layers=1, hidden_sizes=(4,), standardize=True)
+    )
+    options = {"key": KEY, "num_steps": 1, "batch_size": 8, "optimizer": optax.sgd(0.0)}
+    starts = [dxf.fit(flow, data(), eval_every=every, **options) for every in (1, 250)]
+    jax.tree.map(np.testing.assert_array_equal, starts[0].params, starts[1].params)
+
+
 def test_history_has_the_norms_of_the_gradients():
     x = data(80)
     fitted = dxf.fit(FLOW, x, key=KEY, num_steps=1, batch_size=80, optimizer=SGD)
@@ -276,6 +303,14 @@ def test_bad_batches_are_left_out_and_counted():
 
     with pytest.raises(dxf.NonFiniteError, match="The last 100 steps were left out"):
         dxf.fit(FLOW, lambda key: x * jnp.nan, num_steps=500, non_finite="skip", **options)
+
+
+def test_a_member_that_is_lost_is_not_hidden_by_the_others():
+    keys = jax.random.split(KEY, 2)
+    start = {"~": {"shift": jnp.zeros((2, 2)), "log_scale": jnp.zeros((2, 2)).at[1].set(jnp.nan)}}
+    options = {"num_steps": 200, "optimizer": SGD, "eval_every": 50, "params": start}
+    with pytest.raises(dxf.NonFiniteError, match="at step 99, batch 99, of fit 1"):
+        dxf.fit(FLOW, lambda key: data(20), key=keys, non_finite="skip", **options)
 
 
 def test_a_lost_loss_is_explained_and_nothing_before_it_is_lost():
@@ -348,7 +383,7 @@ def test_ctrl_c_returns_what_was_reached():
 
 
 def test_cosine_adam():
-    assert dxf.training.cosine_adam(10, 2e-3) is dxf.training.cosine_adam(10, 2e-3)
+    assert dxf.training.cosine_adam(10, 1e-3) is dxf.training.cosine_adam(num_steps=10)
     params = {"mlp": {"w": jnp.ones((2, 2)), "b": jnp.ones(2)}}
     optimizer = dxf.training.cosine_adam(10, 1e-2, warmup_steps=4, weight_decay=0.5)
     state = optimizer.init(params)

@@ -11,7 +11,7 @@ Keyword arguments that all fits share:
 * `non_finite`: what to do with a loss or a gradient that is NaN or infinite. "raise", the default:
   no update is made with it, and a `NonFiniteError` says which step, which rows, and which layer was
   the first to give such values. "skip": the step is left out and counted (`history.num_skipped`);
-  a hundred in a row are an error all the same.
+  if the last hundred before a look at the loss were, that is an error all the same.
 * `checkpoint_dir`: a folder for checkpoints, by Orbax. They hold all that is needed to go on:
   parameters, optimizer, averages, state, step, the best so far, and the history; and what the fit
   must have in common with one that goes on with it. Written while the fit goes on, and again at its
@@ -19,8 +19,9 @@ Keyword arguments that all fits share:
 * `resume`: whether to go on from the last checkpoint in that folder, if there is one, or the step
   of a checkpoint to go on from (later ones are then deleted). The fit ends with the very bits with
   which it would have ended undisturbed, on the same machine and with the same versions. All
-  arguments must be those of the first call, but for the number of steps, which may be another; data
-  are not compared.
+  arguments must be those of the first call; data are not compared. The number of steps may be
+  another, if `eval_every` is given; it should divide the first number, and the optimizer should
+  not depend on it, or the fit is not that of so many steps at once.
 * `checkpoint_seconds`: least time between two checkpoints; 60 by default, 0 for one per chunk of
   steps.
 * `max_to_keep`: older checkpoints are deleted; 3 by default.

@@ -31,8 +31,11 @@ DataFn: TypeAlias = Callable[[jax.Array], Any]
 
 def as_keys(key: jax.Array) -> jax.Array:
     """Random keys, `[]` or `[E]`, of the new kind; those of the old kind are arrays of integers."""
-    if not jnp.issubdtype(jnp.asarray(key).dtype, jax.dtypes.prng_key):
+    key = jnp.asarray(key)
+    if key.dtype == jnp.uint32 and key.shape[-1:] == (2,):
         key = jax.random.wrap_key_data(key)
+    if not jnp.issubdtype(key.dtype, jax.dtypes.prng_key):
+        raise TypeError(f"`key` must be a random key, `jax.random.key(0)`; got {key!r}.")
     if key.ndim > 1:
         raise ValueError(f"`key` must be a random key, or a row of them; got {key.shape=}.")
     return key
@@ -57,12 +60,15 @@ class Batches(NamedTuple):
         step_bytes: memory of the batch of one step.
         name: which batch that of a step is, in words.
         num_rows: rows of an epoch; None if there are always new ones.
+        repeatable: whether any steps may be taken at any time; if not, in order, but for those
+            taken last, which may be taken again.
     """
 
     take: Callable[[int, int], Any]
     step_bytes: int
     name: Callable[[int], str] = "batch {}".format
     num_rows: int | None = None
+    repeatable: bool = True
 
 
 def table_batches(
@@ -176,7 +182,7 @@ def iterator_batches(iterator: Iterator[Any], keys: jax.Array) -> Batches:
         return jax.tree.map(lambda leaf: jnp.broadcast_to(leaf, keys.shape + leaf.shape), stacked)
 
     nbytes = sum(leaf.nbytes for leaf in jax.tree.leaves(ahead))
-    return Batches(take, nbytes * keys.size)
+    return Batches(take, nbytes * keys.size, repeatable=False)
 
 
 def _check_drawn(batches: list[Batch], start: int, n: int) -> None:

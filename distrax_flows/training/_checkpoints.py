@@ -6,7 +6,7 @@ import shutil
 import threading
 import time
 import warnings
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -26,7 +26,13 @@ _DELETED = ".deleted"
 
 
 class CheckpointError(Exception):
-    """A checkpoint cannot be written, cannot be read, or is of another fit."""
+    """A checkpoint cannot be written, cannot be read, or is of another fit.
+
+    Attributes:
+        fit: the `Fit` reached, where one could not be written; else None.
+    """
+
+    fit: Any = None
 
 
 class Checkpoints:
@@ -86,10 +92,18 @@ class Checkpoints:
     def __enter__(self) -> "Checkpoints":
         return self
 
-    def __exit__(self, *error: Any) -> None:
-        if not self._abandoned:
-            with _alone(self):
+    def __exit__(self, error_type: Any, *error: Any) -> None:
+        if self._abandoned:
+            return
+        with _alone(self):
+            try:
+                self.finish()
                 self._attempt(self._manager.close)
+            except CheckpointError:
+                # An error that is on its way already matters more.
+                if error_type is None:
+                    raise
+            finally:
                 self._empty_bin()
                 _writing.clear()
 
@@ -101,15 +115,19 @@ class Checkpoints:
         """The steps of which there are checkpoints."""
         return sorted(self._manager.all_steps())
 
-    def save(self, step: int, content: Any, *, at_once: bool = False) -> None:
-        """Starts to write a checkpoint of a pytree, if it is time to, or `at_once`."""
+    def save(self, step: int, content: Callable[[], Any], *, at_once: bool = False) -> None:
+        """Starts to write a checkpoint of the pytree `content()`, if it is time to, or `at_once`.
+
+        Raises:
+            CheckpointError: it, or the one before, cannot be written, and that is to be an error.
+        """
         due = at_once or _first_process(time.monotonic() - self._last_save >= self._seconds)
         if not due or step in self.steps():
             return
         # Orbax refuses empty arrays. Those of NumPy are copied, as they may change meanwhile.
         arrays = [
             leaf.copy() if isinstance(leaf, np.ndarray) else leaf
-            for leaf in jax.tree.leaves(content)
+            for leaf in jax.tree.leaves(content())
             if leaf.size
         ]
         save = functools.partial(
@@ -121,6 +139,7 @@ class Checkpoints:
             ),
         )
         with _alone(self):
+            self.finish()
             self._attempt(save)
             self._empty_bin()
         self._last_save = time.monotonic()
@@ -182,29 +201,42 @@ class Checkpoints:
                 f"{_reason(error)}. {remedy}"
             ) from error
 
-    def _finish(self) -> None:
-        """Returns when what is being written is complete; an error waits for the next call."""
-        try:
-            self._manager.wait_until_finished()
-        except Exception as error:
-            self._error = error
+    def finish(self) -> None:
+        """Returns when what is being written is complete.
 
-    def _attempt(self, write: Any) -> None:
+        Raises:
+            CheckpointError: it could not be written, and that is to be an error.
+        """
+        self._wait()
+        error, self._error = self._error, None
+        if error is not None:
+            self._fail(error)
+
+    def _wait(self) -> None:
+        """Waits for what is being written, and keeps an error for the next call."""
+        # Orbax tells of one failure several times, each time in place of what it was asked for.
+        for _ in range(3):
+            try:
+                return self._manager.wait_until_finished()
+            except Exception as error:
+                self._error = self._error or error
+
+    def _attempt(self, write: Callable[[], Any]) -> None:
         try:
-            if self._error is not None:
-                error, self._error = self._error, None
-                raise error
             write()
         except Exception as error:
-            complete = self.steps()
-            kept = f"that of step {complete[-1]} is whole" if complete else "there is none yet"
-            message = (
-                f"A checkpoint could not be written to {self._directory}, {kept}: "
-                f"{_reason(error)}. Make room, or choose another `checkpoint_dir`."
-            )
-            if self._on_error == "raise":
-                raise CheckpointError(message) from error
-            warnings.warn(message, RuntimeWarning, stacklevel=2)
+            self._fail(error)
+
+    def _fail(self, error: Exception) -> None:
+        complete = self.steps()
+        kept = f"that of step {complete[-1]} is whole" if complete else "there is none yet"
+        message = (
+            f"A checkpoint could not be written to {self._directory}, {kept}: "
+            f"{_reason(error)}. Make room, or choose another `checkpoint_dir`."
+        )
+        if self._on_error == "raise":
+            raise CheckpointError(message) from error
+        warnings.warn(message, RuntimeWarning, stacklevel=2)
 
     def _empty_bin(self) -> None:
         if jax.process_index() == 0:
@@ -223,7 +255,7 @@ def _alone(keeper: Checkpoints) -> Iterator[None]:
     with _LOCK:
         for other in _writing:
             if other is not keeper:
-                other._finish()
+                other._wait()
         _writing[:] = [keeper]
         yield
 

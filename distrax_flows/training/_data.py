@@ -9,7 +9,7 @@ import numpy as np
 
 from distrax_flows._checks import check_float_array
 
-__all__ = ["Batch", "Table", "blocks", "check_columns_vary", "check_data"]
+__all__ = ["Batch", "Table", "as_parts", "blocks", "check_columns_vary", "check_data"]
 
 # A memory map stays on disk; everything else is held where JAX computes.
 Table: TypeAlias = jax.Array | np.memmap
@@ -64,6 +64,17 @@ def check_data(name: str, x: Any, context: Any = None, weights: Any = None) -> B
             )
         weights = weights / weights.mean()
     return Batch(x, context, weights)
+
+
+def as_parts(name: str, data: Any) -> tuple[Any, ...]:
+    """The arrays of data that may be `x`, `(x, context)` or `(x, context, weights)`."""
+    parts = data if isinstance(data, tuple) else (data,)
+    if not 1 <= len(parts) <= 3:
+        raise ValueError(
+            f"`{name}` must be `x`, `(x, context)` or `(x, context, weights)`; got a tuple of "
+            f"{len(parts)}."
+        )
+    return parts
 
 
 def check_columns_vary(name: str, x: Table) -> None:

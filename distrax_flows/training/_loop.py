@@ -10,8 +10,10 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from distrax_flows._checks import check_positive_int
 from distrax_flows.flow import Params, State
 from distrax_flows.training._batches import Batches
+from distrax_flows.training._placement import here
 from distrax_flows.training._steps import Steps, TrainState
 from distrax_flows.training.results import Fit, History, NonFiniteError
 
@@ -53,8 +55,10 @@ def chunk_size(num_steps: int, eval_every: int | None, batches: Batches) -> int:
 
     A last chunk of another length would be compiled anew.
     """
+    if eval_every is not None:
+        check_positive_int("eval_every", eval_every)
     total = eval_every or num_steps
-    most = min(total, _MAX_CHUNK, max(1, _MAX_CHUNK_BYTES // batches.step_bytes))
+    most = min(total, num_steps, _MAX_CHUNK, max(1, _MAX_CHUNK_BYTES // batches.step_bytes))
     divisor = next(size for size in range(most, 0, -1) if total % size == 0)
     return divisor if 4 * divisor >= most else most
 
@@ -222,13 +226,18 @@ class Loop:
         start, stop = int(before.step), int(after.step)
         loss, norm = (record[..., :stop] for record in after.records[:2])
         bad = ~(np.isfinite(loss) & np.isfinite(norm))
-        if self.steps.skip and not (stop >= _MAX_SKIPPED and bad[..., -_MAX_SKIPPED:].all()):
-            return
-        if not bad[..., start:].any():
-            return
-        *fit, step = min(map(tuple, np.argwhere(bad[..., start:])), key=lambda index: index[-1])
+        if self.steps.skip:
+            lost = bad[..., -_MAX_SKIPPED:].all(axis=-1)
+            if stop < _MAX_SKIPPED or not lost.any():
+                return
+            *fit, step = *np.argwhere(lost)[0], stop - start - 1
+        else:
+            if not bad[..., start:].any():
+                return
+            *fit, step = min(map(tuple, np.argwhere(bad[..., start:])), key=lambda at: at[-1])
         batch = jax.tree.map(lambda leaf: leaf[*fit, step], batches)
         params, flow_state = jax.tree.map(lambda leaf: leaf[*fit], after.state[:2])
+        batch, params, flow_state = here((batch, params, flow_state))
         loss, norm = loss[*fit, start + step], norm[*fit, start + step]
         lines = [
             f"The loss is {loss} and its gradient has norm {norm} at step {start + step}, "

@@ -114,6 +114,10 @@ class ReverseKL:
 
     def explain(self, params: Params, flow_state: State, batch: DensityBatch) -> str:
         """Which draws, which parameters, which layer."""
+        if batch.data is not None:
+            forward = MaximumLikelihood(self.flow)
+            if not jnp.isfinite(forward(params, None, batch.data)[0]):
+                return forward.explain(params, None, batch.data)
         x, log_q = self._draw(params, batch)
         log_p = self._log_p(x, batch.context)
         z = self.flow.sample_base(params, batch.key, (self.num_samples,), batch.context)

@@ -6,12 +6,13 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jax.experimental import multihost_utils
 from jax.sharding import Mesh, NamedSharding
 
 from distrax_flows._mesh import check_mesh, check_rows, params_sharding, rows_sharding
 from distrax_flows.training._data import Batch
 
-__all__ = ["Placement", "placement_on"]
+__all__ = ["Placement", "here", "placement_on"]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -80,6 +81,13 @@ class Placement:
         return jax.lax.with_sharding_constraint(rows, rows_sharding(self.mesh))
 
 
+def here(tree: Any) -> Any:
+    """Arrays as they are; those that lie with several processes, whole in each."""
+    if jax.process_count() == 1:
+        return tree
+    return jax.tree.map(lambda leaf: multihost_utils.process_allgather(leaf, tiled=True), tree)
+
+
 def placement_on(mesh: Any) -> Placement:
     """The placement on a user's mesh, or None.
 
@@ -93,7 +101,8 @@ def placement_on(mesh: Any) -> Placement:
 def _put(leaf: jax.Array, sharding: NamedSharding) -> jax.Array:
     """An array that all processes have, on the devices of all of them."""
     if jnp.issubdtype(leaf.dtype, jax.dtypes.prng_key):
-        return jax.random.wrap_key_data(_put(jax.random.key_data(leaf), sharding))
+        data = _put(jax.random.key_data(leaf), sharding)
+        return jax.random.wrap_key_data(data, impl=jax.random.key_impl(leaf))
     if sharding.is_fully_addressable:
         return jax.device_put(leaf, sharding)
     whole = np.asarray(leaf)

@@ -11,7 +11,7 @@ import jax
 import numpy as np
 import optax
 
-from distrax_flows._checks import check_choice, check_positive_int
+from distrax_flows._checks import check_choice
 from distrax_flows.flow import Params, State
 from distrax_flows.training._batches import Batches
 from distrax_flows.training._checkpoints import CheckpointError, Checkpoints
@@ -23,7 +23,7 @@ from distrax_flows.training._steps import Objective, Steps
 from distrax_flows.training.optimizers import cosine_adam
 from distrax_flows.training.results import Fit, FitInterrupted, NonFiniteError
 
-__all__ = ["TrainingOptions", "run"]
+__all__ = ["TrainingOptions", "check_options", "run"]
 
 
 class TrainingOptions(TypedDict, total=False):
@@ -40,6 +40,16 @@ class TrainingOptions(TypedDict, total=False):
     on_save_error: str
     callback: Callable[[int, Params], None] | None
     progress: bool | None
+
+
+def check_options(options: Mapping[str, Any]) -> None:
+    """Raises for names that are none of `TrainingOptions`."""
+    unknown = sorted(options.keys() - TrainingOptions.__annotations__.keys())
+    if unknown:
+        raise TypeError(
+            f"Keyword arguments must be of this function or of `TrainingOptions`; got {unknown}. "
+            f"The latter are {sorted(TrainingOptions.__annotations__)}."
+        )
 
 
 def run(
@@ -77,8 +87,6 @@ def run(
     if ema_decay is not None and not 0 < ema_decay < 1:
         raise ValueError(f"`ema_decay` must be between 0 and 1; got {ema_decay=}.")
     check_choice("non_finite", non_finite, ("raise", "skip"))
-    if eval_every is not None:
-        eval_every = check_positive_int("eval_every", eval_every)
     if checkpoint_dir is None and resume is not False:
         raise ValueError("`resume` needs a `checkpoint_dir` to go on from; got none.")
     optimizer = optimizer or cosine_adam(num_steps)
@@ -88,7 +96,11 @@ def run(
     with contextlib.ExitStack() as stack:
         keeper = None
         if checkpoint_dir is not None:
-            fixed = {"ema_decay": ema_decay, "eval_every": loop.period, "chunk": loop.chunk}
+            fixed = {
+                "ema_decay": ema_decay and float(ema_decay),
+                "eval_every": loop.period,
+                "chunk": loop.chunk,
+            }
             keeper = Checkpoints(
                 Path(checkpoint_dir),
                 settings_of(
@@ -105,6 +117,10 @@ def run(
             progress = False
         bar = stack.enter_context(progress_bar(num_steps, int(now.step), progress))
         first = int(now.step)
+
+        def content(now: Progress) -> Callable[[], Progress]:
+            return lambda: loop.to_keep(now, first)
+
         try:
             if callback is not None:
                 callback(first, steps.result(now.state))
@@ -113,25 +129,44 @@ def run(
                 # One assignment: an interrupt leaves the progress before the chunk, or after it.
                 now = loop.evaluate(loop.advance(now, started))
                 if keeper is not None:
-                    keeper.save(int(now.step), loop.to_keep(now, first))
+                    keeper.save(int(now.step), content(now))
                 _show(bar, now, done)
                 if callback is not None and loop.is_due(now):
                     callback(int(now.step), steps.result(now.state))
                 started = time.perf_counter()
+            if keeper is not None:
+                keeper.save(int(now.step), content(now), at_once=True)
+                keeper.finish()
+        except CheckpointError as error:
+            error.fit = loop.fit(now, first)
+            raise
         except (Exception, KeyboardInterrupt) as error:
-            if keeper is not None and not isinstance(error, CheckpointError):
-                # Of several processes, only a lost number ends all of them together.
-                if jax.process_count() == 1 or isinstance(error, NonFiniteError):
-                    keeper.save(int(now.step), loop.to_keep(now, first), at_once=True)
-                else:
-                    keeper.abandon()
+            unsaved = _save_after(error, keeper, int(now.step), content(now))
             if isinstance(error, KeyboardInterrupt):
                 message = f"Interrupted after {now.step} of {num_steps} steps."
-                raise FitInterrupted(message, loop.fit(now, first)) from None
+                raise FitInterrupted(message + unsaved, loop.fit(now, first)) from None
+            if unsaved:
+                error.add_note(unsaved)
             raise
-        if keeper is not None:
-            keeper.save(int(now.step), loop.to_keep(now, first), at_once=True)
     return loop.fit(now, first)
+
+
+def _save_after(
+    error: BaseException, keeper: Checkpoints | None, step: int, content: Callable[[], Any]
+) -> str:
+    """Saves what an error ended; returns why that was not possible, if so."""
+    if keeper is None:
+        return ""
+    # Of several processes, only a lost number ends all of them together.
+    if jax.process_count() > 1 and not isinstance(error, NonFiniteError):
+        keeper.abandon()
+        return ""
+    try:
+        keeper.save(step, content, at_once=True)
+        keeper.finish()
+    except CheckpointError as failure:
+        return f" {failure}"
+    return ""
 
 
 def _resumed(loop: Loop, keeper: Checkpoints, start: Progress, resume: bool | int) -> Progress:

@@ -85,7 +85,8 @@ def evidence(
     log_p = log_density(x) if context is None else log_density(x, context)
     log_w = log_p - log_q
     log_sum = jax.nn.logsumexp(log_w, axis=0)
-    ess = jnp.exp(2 * log_sum - jax.nn.logsumexp(2 * log_w, axis=0))
+    # Of weights that add up to one: a constant of `log_density` cancels before anything is squared.
+    ess = jnp.exp(-jax.nn.logsumexp(2 * (log_w - log_sum), axis=0))
     # The relative variance of the mean of w is (n / ess - 1) / n.
     variance = jnp.maximum(1 / ess - 1 / num_samples, 0.0)
     return Evidence(

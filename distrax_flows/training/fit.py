@@ -3,6 +3,7 @@
 import functools
 import itertools
 import math
+import numbers
 import time
 from collections.abc import Iterator
 from typing import Any, Unpack
@@ -25,14 +26,14 @@ from distrax_flows.training._batches import (
     stream_batches,
     table_batches,
 )
-from distrax_flows.training._data import Batch, blocks, check_columns_vary, check_data
+from distrax_flows.training._data import Batch, as_parts, blocks, check_columns_vary, check_data
 from distrax_flows.training._loop import chunk_size
 from distrax_flows.training._objectives import MaximumLikelihood, evaluation_of, mean_loss
 from distrax_flows.training._placement import placement_on
-from distrax_flows.training._run import TrainingOptions, run
+from distrax_flows.training._run import TrainingOptions, check_options, run
 from distrax_flows.training.results import Fit
 
-__all__ = ["fit"]
+__all__ = ["check_support", "fit"]
 
 _MAX_INIT_ROWS = 2**14  # rows that a data-dependent initialisation sees
 _EVALUATION_ROWS = 2**13  # rows whose density is evaluated together
@@ -115,6 +116,7 @@ def fit(
     """
     started = time.perf_counter()
     placement = placement_on(mesh)
+    check_options(options)
     batch_size = check_positive_int("batch_size", batch_size)
     if patience is not None:
         check_positive_int("patience", patience)
@@ -130,21 +132,23 @@ def fit(
     else:
         table = check_data("data", data, context, weights)
         check_columns_vary("data", table.x)
-        subset, held_out = _divide(table, validation, keys)
+        table, subset, held_out = _divide(table, validation, keys)
         batches = table_batches(table, data_keys, batch_size, subset)
     num_steps = _num_steps(num_steps, num_epochs, batches, batch_size)
+    chunk = chunk_size(num_steps, options.get("eval_every"), batches)
     if params is None:
-        first = batches.take(0, chunk_size(num_steps, options.get("eval_every"), batches))
-        params = _init(flow, init_keys, first, batches.num_rows)
+        params = _init(flow, init_keys, batches, chunk)
     if table is not None:
         one = jax.tree.map(lambda leaf: leaf[0], params) if keys.ndim else params
-        _check_support(evaluation_of(flow), one, table)
+        check_support(evaluation_of(flow), one, table)
     flow_state = None
     if isinstance(flow, StatefulFlow):
         params, flow_state = params  # pyright: ignore[reportGeneralTypeIssues]
     validate = None
     if held_out is not None:
-        validate = functools.partial(_validate, flow, keys.shape, placement.data(held_out))
+        # On a mesh rows are divided once, over devices, not again in time.
+        rows = _EVALUATION_ROWS if mesh is None else None
+        validate = functools.partial(_validate, flow, keys.shape, rows, placement.data(held_out))
     return run(
         MaximumLikelihood(flow),
         batches,
@@ -165,14 +169,18 @@ def fit(
     )
 
 
-@functools.partial(jax.jit, static_argnums=(0, 1))
-def _validate(flow: Flow | StatefulFlow, shape: tuple[int, ...], data: Batch, params: Params):
+@functools.partial(jax.jit, static_argnums=(0, 1, 2))
+def _validate(
+    flow: Flow | StatefulFlow,
+    shape: tuple[int, ...],
+    batch_size: int | None,
+    data: Batch,
+    params: Params,
+):
     """The loss of validation data; of several fits, one each."""
 
     def loss(params):
-        log_prob = evaluation_of(flow).log_prob(
-            params, data.x, data.context, batch_size=_EVALUATION_ROWS
-        )
+        log_prob = evaluation_of(flow).log_prob(params, data.x, data.context, batch_size=batch_size)
         return mean_loss(log_prob, data.weights)
 
     return (jax.vmap(loss) if shape else loss)(params)
@@ -181,12 +189,12 @@ def _validate(flow: Flow | StatefulFlow, shape: tuple[int, ...], data: Batch, pa
 def _held_out(validation: Any, event_size: int | None = None) -> Batch | None:
     if validation is None:
         return None
-    if isinstance(validation, float | int):
+    if isinstance(validation, numbers.Real):
         raise ValueError(
             "`validation` must be data where `data` is a function or an iterator; got the fraction "
             f"{validation}."
         )
-    parts = validation if isinstance(validation, tuple) else (validation,)
+    parts = as_parts("validation", validation)
     data = jax.tree.map(jnp.asarray, check_data("validation", *parts))
     if event_size not in (None, data.x.shape[1]):
         raise ValueError(
@@ -196,20 +204,27 @@ def _held_out(validation: Any, event_size: int | None = None) -> Batch | None:
     return data
 
 
-def _divide(data: Batch, validation: Any, keys: jax.Array) -> tuple[jax.Array | None, Batch | None]:
-    """The indices of the rows to train on, None meaning all; and the data to validate on."""
-    if not isinstance(validation, float | int):
-        return None, _held_out(validation, data.x.shape[1])
-    if not 0 < validation < 1:
+def _divide(
+    data: Batch, validation: Any, keys: jax.Array
+) -> tuple[Batch, jax.Array | None, Batch | None]:
+    """The data, the indices of the rows to train on, None meaning all, and those to validate on."""
+    if not isinstance(validation, numbers.Real):
+        return data, None, _held_out(validation, data.x.shape[1])
+    fraction = float(validation)
+    if not 0 < fraction < 1:
         raise ValueError(
-            f"`validation` must be data, or a fraction between 0 and 1; got {validation}."
+            f"`validation` must be data, or a fraction between 0 and 1; got {fraction}."
         )
     # The same rows for all fits of an ensemble, so that their losses compare.
-    key = jax.random.fold_in(keys.reshape(-1)[0], 1)
+    key = jax.random.fold_in(keys.reshape(-1)[0], 2)
     rows = jax.random.permutation(key, len(data.x))
-    size = max(1, round(validation * len(rows)))
-    held_out = jax.tree.map(lambda table: jnp.asarray(read_rows(table, rows[:size])), data)
-    return rows[size:], held_out
+    size = max(1, round(fraction * len(rows)))
+    held_out = jax.tree.map(lambda table: read_rows(table, rows[:size]), data)
+    rows = rows[size:]
+    if data.weights is not None:
+        # Losses are in nats per example of either part.
+        data = data._replace(weights=data.weights / data.weights[rows].mean())
+    return data, rows, _held_out(held_out)
 
 
 def _num_steps(
@@ -225,20 +240,22 @@ def _num_steps(
     return math.ceil(check_positive("num_epochs", num_epochs) * batches.num_rows / batch_size)
 
 
-def _init(
-    flow: Flow | StatefulFlow, keys: jax.Array, batches: Batch, num_rows: int | None
-) -> Params:
-    """Parameters, initialised on the rows of the first batches."""
-    limit = min(num_rows or _MAX_INIT_ROWS, _MAX_INIT_ROWS)
+def _init(flow: Flow | StatefulFlow, keys: jax.Array, batches: Batches, chunk: int) -> Params:
+    """Parameters, initialised on the rows of the first batches: of a chunk, or more if need be."""
+    limit = min(batches.num_rows or _MAX_INIT_ROWS, _MAX_INIT_ROWS)
+    first = batches.take(0, chunk)
+    batch_size = first.x.shape[-2]
+    if batches.repeatable and chunk * batch_size < limit:
+        first = batches.take(0, math.ceil(limit / batch_size))
 
     def rows(leaf):
         return leaf.reshape(*keys.shape, -1, leaf.shape[-1])[..., :limit, :]
 
-    x, context = jax.tree.map(rows, (batches.x, batches.context))
+    x, context = jax.tree.map(rows, (first.x, first.context))
     return each_key(flow.init, keys)(keys, x, context)
 
 
-def _check_support(flow: Flow, params: Params, data: Batch) -> None:
+def check_support(flow: Flow, params: Params, data: Batch) -> None:
     """Raises if rows have a density of zero before training: no training could change that."""
     log_prob = np.concatenate(
         [

@@ -22,10 +22,11 @@ from distrax_flows.training._batches import (
     stream_batches,
     table_batches,
 )
-from distrax_flows.training._data import check_columns_vary, check_data
+from distrax_flows.training._data import as_parts, check_columns_vary, check_data
 from distrax_flows.training._objectives import DensityBatch, LogDensityFn, ReverseKL
 from distrax_flows.training._placement import placement_on
-from distrax_flows.training._run import TrainingOptions, run
+from distrax_flows.training._run import TrainingOptions, check_options, run
+from distrax_flows.training.fit import check_support
 from distrax_flows.training.results import Fit
 
 __all__ = ["fit_to_density"]
@@ -119,6 +120,8 @@ def fit_to_density(
         )
     num_steps = check_positive_int("num_steps", num_steps)
     num_samples = check_positive_int("num_samples", num_samples)
+    batch_size = check_positive_int("batch_size", batch_size)
+    check_options(options)
     if not 0 < forward_weight < 1:
         raise ValueError(
             f"`forward_weight` must be between 0 and 1; got {forward_weight=}. Leave out `data` "
@@ -138,7 +141,7 @@ def fit_to_density(
         forward_weight = 0.0
     else:
         data_keys, draw_keys = split_keys(draw_keys)
-        forward = _forward_batches(data, data_keys, batch_size)
+        forward = _forward_batches(data, data_keys, batch_size, flow, one)
     return run(
         ReverseKL(flow, log_density, num_samples, path_gradient, forward_weight, placement),
         _density_batches(draw_keys, annealing, context, forward),
@@ -151,7 +154,7 @@ def fit_to_density(
             "key": jax.random.key_data(keys).tolist(),
             "num_samples": num_samples,
             "path_gradient": path_gradient,
-            "forward_weight": forward_weight,
+            "forward_weight": float(forward_weight),
             "batch_size": batch_size,
         },
         placement=placement,
@@ -163,12 +166,15 @@ def _init(flow: Flow, context: jax.Array | None, key: jax.Array) -> Params:
     return flow.init_without_data(key, _INIT_SAMPLES, context)
 
 
-def _forward_batches(data: Any, keys: jax.Array, batch_size: int) -> Batches:
+def _forward_batches(
+    data: Any, keys: jax.Array, batch_size: int, flow: Flow, params: Params
+) -> Batches:
     if is_stream(data):
         return stream_batches(data, keys)
-    table = check_data("data", *(data if isinstance(data, tuple) else (data,)))
+    table = check_data("data", *as_parts("data", data))
     check_columns_vary("data", table.x)
-    return table_batches(table, keys, check_positive_int("batch_size", batch_size))
+    check_support(flow, params, table)
+    return table_batches(table, keys, batch_size)
 
 
 def _density_batches(

@@ -9,8 +9,6 @@ from distrax_flows._checks import check_non_negative_int, check_positive, check_
 __all__ = ["cosine_adam"]
 
 
-# Cached, as the optimizer is compiled in: an equal but new one would compile anew.
-@functools.lru_cache(maxsize=64)
 def cosine_adam(
     num_steps: int,
     learning_rate: float = 1e-3,
@@ -51,6 +49,12 @@ def cosine_adam(
             "`weight_decay` must be at least 0 and `clip_norm` above 0; got "
             f"{weight_decay=}, {clip_norm=}."
         )
+    return _cosine_adam(num_steps, learning_rate, warmup_steps, weight_decay, clip_norm)
+
+
+# Cached, as the optimizer is compiled in: an equal but new one would compile anew.
+@functools.lru_cache(maxsize=64)
+def _cosine_adam(num_steps, learning_rate, warmup_steps, weight_decay, clip_norm):
     schedule = optax.cosine_decay_schedule(learning_rate, num_steps - warmup_steps)
     if warmup_steps:
         warmup = optax.linear_schedule(0.0, learning_rate, warmup_steps)
