@@ -1,15 +1,16 @@
 """What was written by which versions, and how two descriptions differ."""
 
 import importlib.metadata
+import inspect
 import platform
 import warnings
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import jax
 import jax.numpy as jnp
 
-__all__ = ["differences", "shapes_of", "versions", "warn_of_versions"]
+__all__ = ["differences", "shapes_of", "source_of", "versions", "warn_of_versions"]
 
 _PACKAGES = ("distrax_flows", "jax", "jaxlib", "dm-haiku", "distrax", "optax", "numpy")
 
@@ -23,6 +24,14 @@ def shapes_of(tree: Any) -> dict[str, str]:
         )
         for path, leaf in leaves
     }
+
+
+def source_of(function: Callable) -> str:
+    """The text of a function, as far as it is known."""
+    try:
+        return inspect.getsource(function)
+    except (OSError, TypeError):
+        return repr(function)
 
 
 def versions() -> dict[str, str]:

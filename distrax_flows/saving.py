@@ -4,7 +4,6 @@ The file is a zip archive: `flow.json`, for people and for programs that want to
 the arrays; and `make.pkl`, the function that builds the flow.
 """
 
-import inspect
 import json
 import os
 import pickle
@@ -19,7 +18,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from distrax_flows._versions import versions, warn_of_versions
+from distrax_flows._versions import source_of, versions, warn_of_versions
 from distrax_flows.flow import Flow, Params, StatefulFlow
 from distrax_flows.transform import evaluation, transform, transform_with_state
 
@@ -83,7 +82,7 @@ def save(path: str | os.PathLike, flow: Flow | StatefulFlow, params: Params) -> 
     info = {
         "format": _FORMAT,
         "build": build.__name__,
-        "make": {"stored": "by name" if by_name else "by code", "source": _source(make)},
+        "make": {"stored": "by name" if by_name else "by code", "source": source_of(make)},
         "params": _encoded(jax.tree.unflatten(treedef, range(len(leaves)))),
         "arrays": [{"dtype": leaf.dtype.name, "shape": leaf.shape} for leaf in leaves],
         "versions": versions(),
@@ -203,13 +202,6 @@ def _unpickled(path: Any, info: dict[str, Any], pickled: bytes) -> Callable:
             f"{type(error).__name__}: {error}. Make what it imports importable, or give another: "
             "`load(path, make=...)`."
         ) from error
-
-
-def _source(make: Callable) -> str:
-    try:
-        return inspect.getsource(make)
-    except (OSError, TypeError):
-        return repr(make)
 
 
 def _encoded(tree: Any) -> Any:

@@ -88,6 +88,9 @@ def test_a_resumed_fit_is_the_undisturbed_one(tmp_path, flow, options):
     # A fit that is over has its end as a checkpoint.
     assert_same(dxf.fit(flow, X, checkpoint_dir=tmp_path, resume=True, **options), undisturbed)
     assert len(list(tmp_path.glob("[0-9]*"))) == 3  # max_to_keep
+    settings = next(tmp_path.glob("40/settings/*")).read_text()
+    assert "dxf.flows.nice(2, num_layers=2" in settings
+    assert jax.__version__ in settings
 
 
 def test_fresh_draws_and_iterators_resume(tmp_path):

@@ -12,6 +12,7 @@ import numpy as np
 import optax
 
 from distrax_flows._checks import check_choice
+from distrax_flows._versions import source_of
 from distrax_flows.flow import Params, State
 from distrax_flows.training._batches import Batches
 from distrax_flows.training._checkpoints import CheckpointError, Checkpoints
@@ -106,7 +107,7 @@ def run(
                 settings_of(
                     {"state": now.state, "best": now.best},
                     {**settings, **fixed},
-                    {"num_steps": num_steps},
+                    {"num_steps": num_steps, "flow": source_of(objective.flow.builder[1])},
                 ),
                 seconds=checkpoint_seconds,
                 max_to_keep=max_to_keep,

@@ -8,7 +8,7 @@ import jax
 import jax.numpy as jnp
 import optax
 
-from distrax_flows.flow import Params, State
+from distrax_flows.flow import Flow, Params, State, StatefulFlow
 from distrax_flows.training._placement import Placement
 
 __all__ = ["Objective", "Steps", "TrainState"]
@@ -16,6 +16,11 @@ __all__ = ["Objective", "Steps", "TrainState"]
 
 class Objective(Protocol):
     """What steps minimise. Hashable, and equal where it means the same: it is compiled in."""
+
+    @property
+    def flow(self) -> Flow | StatefulFlow:
+        """Whose parameters."""
+        ...
 
     def __call__(self, params: Params, flow_state: State, batch: Any) -> tuple[jax.Array, State]:
         """The loss, and the new state of the flow."""
