@@ -208,6 +208,9 @@ class TestSumOfSquares:
         assert np.linalg.svd(p, compute_uv=False)[1] > 1e-3
 
 
+TINY = np.finfo(np.float32).tiny  # the least number inside of a support that begins at 0
+
+
 class TestSoftplus:
     def test_is_scipys(self, x64):
         x = np.linspace(-50.0, 50.0, 101)
@@ -221,7 +224,7 @@ class TestSoftplus:
     def test_is_stable_far_out(self):
         x = jnp.array([-1e4, -80.0, 1e4])
         y, log_det = Softplus().forward_and_log_det(x)
-        np.testing.assert_allclose(y, [0.0, np.exp(-80.0), 1e4], rtol=1e-5)
+        np.testing.assert_allclose(y, [TINY, np.exp(-80.0), 1e4], rtol=1e-5)
         np.testing.assert_allclose(log_det, [-1e4, -80.0, 0.0], atol=1e-5)
         np.testing.assert_allclose(Softplus().inverse(y)[1:], x[1:], rtol=1e-6)
 
@@ -257,7 +260,9 @@ class TestLogit:
 
     def test_inverse_is_stable_far_out(self):
         x, log_det = Logit().inverse_and_log_det(jnp.array([-1e4, -80.0, 0.0, 80.0, 1e4]))
-        np.testing.assert_allclose(x, [0.0, np.exp(-80.0), 0.5, 1.0, 1.0], rtol=1e-5)
+        last = np.nextafter(np.float32(1), np.float32(0))
+        np.testing.assert_allclose(x[:3], [TINY, np.exp(-80.0), 0.5], rtol=1e-5)
+        np.testing.assert_array_equal(x[3:], last)  # inside, where the density is not zero
         np.testing.assert_allclose(log_det, [-1e4, -80.0, -2 * np.log(2), -80.0, -1e4], rtol=1e-6)
 
 
