@@ -174,12 +174,12 @@ def _inverse(flow: distrax.Transformed, x):
     return flow.bijector.inverse_and_log_det(_event(flow, x, "x"))
 
 
-# distrax's own sampling maps the bijector over samples one by one, by vmap; the bijectors here
-# take any batch, and a batched matrix product is faster than a mapped one.
 def _sample_base(flow: distrax.Transformed, key, sample_shape):
     return flow.distribution.sample(seed=key, sample_shape=sample_shape)
 
 
+# distrax's own sampling maps the bijector over samples one by one, by vmap; the bijectors here
+# take any batch, and a batched matrix product is faster than a mapped one.
 def _sample(flow: distrax.Transformed, key, sample_shape):
     return flow.bijector.forward(_sample_base(flow, key, sample_shape))
 

@@ -13,6 +13,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import optax
+import pytest
 
 import distrax_flows as dxf
 from distrax_flows._mesh import check_mesh
@@ -76,6 +77,8 @@ def compare(folder: str) -> None:
     for name in (None, "data", "model"):
         np.savez(Path(folder, f"{name}.npz"), **results(mesh_of(name)))
     mesh = mesh_of("data")
+    with pytest.raises(ValueError, match="`num_samples` must be a multiple of the size 8"):
+        dxf.fit_to_density(FLOW, log_density, key=key(), num_steps=1, num_samples=12, mesh=mesh)
     params = FLOW.init(key(), X)
     FLOW.sample(params, key(), (4000,), mesh=mesh)
     draw = FLOW._apply_on[check_mesh(mesh)]

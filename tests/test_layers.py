@@ -149,6 +149,7 @@ def test_every_public_name_is_documented_and_exported():
         dxf.bases,
         dxf.supports,
         dxf.testing,
+        dxf.training,
     ):
         for name in module.__all__:
             value = getattr(module, name)

@@ -97,18 +97,9 @@ def run(
     with contextlib.ExitStack() as stack:
         keeper = None
         if checkpoint_dir is not None:
-            fixed = {
-                "ema_decay": ema_decay and float(ema_decay),
-                "eval_every": loop.period,
-                "chunk": loop.chunk,
-            }
             keeper = Checkpoints(
                 Path(checkpoint_dir),
-                settings_of(
-                    {"state": now.state, "best": now.best},
-                    {**settings, **fixed},
-                    {"num_steps": num_steps, "flow": source_of(objective.flow.builder[1])},
-                ),
+                _settings(loop, now, settings),
                 seconds=checkpoint_seconds,
                 max_to_keep=max_to_keep,
                 on_error=on_save_error,
@@ -150,6 +141,22 @@ def run(
                 error.add_note(unsaved)
             raise
     return loop.fit(now, first)
+
+
+def _settings(loop: Loop, start: Progress, settings: Mapping[str, Any]) -> dict[str, Any]:
+    """What goes into a checkpoint beside the progress; see `settings_of`."""
+    decay = loop.steps.ema_decay
+    own = {
+        "ema_decay": None if decay is None else float(decay),
+        "eval_every": loop.period,
+        "chunk": loop.chunk,
+    }
+    make = loop.steps.objective.flow.builder[1]
+    return settings_of(
+        {"state": start.state, "best": start.best},
+        fixed={**settings, **own},
+        free={"num_steps": loop.num_steps, "flow": source_of(make)},
+    )
 
 
 def _save_after(

@@ -85,6 +85,7 @@ def fit(
         validation: data whose loss is evaluated every `eval_every` steps: an array `[V, D]`, or
             `(x, context)` or `(x, context, weights)`; or the fraction of the rows of `data` that
             is drawn to be held out for this. The result is then the parameters of the best loss.
+            Held in memory whole, also where `data` are a memory map.
         patience: ends the fit when so many evaluations in a row have brought no better validation
             loss.
         params: parameters to start from, instead of `flow.init`.

@@ -11,6 +11,7 @@ import optax
 from jaxtyping import Array, Float
 
 from distrax_flows._checks import check_positive_int
+from distrax_flows._mesh import check_rows
 from distrax_flows.flow import Flow, Params
 from distrax_flows.training._batches import (
     Batches,
@@ -122,6 +123,8 @@ def fit_to_density(
     num_samples = check_positive_int("num_samples", num_samples)
     batch_size = check_positive_int("batch_size", batch_size)
     check_options(options)
+    if placement.mesh is not None:
+        check_rows("num_samples", num_samples, placement.mesh)
     if not 0 < forward_weight < 1:
         raise ValueError(
             f"`forward_weight` must be between 0 and 1; got {forward_weight=}. Leave out `data` "
