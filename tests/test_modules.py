@@ -164,10 +164,10 @@ def test_stack_initialises_every_depth_on_the_data_that_reach_it():
     x = 5 + 3 * jax.random.normal(jax.random.key(0), (200, 2))
     params = flow.init(jax.random.key(1), x)["stack/layers/standardize"]
     # The last layer is next to the data; those before it see standardised data.
-    np.testing.assert_allclose(params["mean"][-1], x.mean(axis=0), rtol=1e-5)
-    np.testing.assert_allclose(params["log_deviation"][-1], jnp.log(x.std(axis=0)), rtol=1e-5)
-    np.testing.assert_allclose(params["mean"][:-1], 0.0, atol=1e-5)
-    np.testing.assert_allclose(params["log_deviation"][:-1], 0.0, atol=1e-5)
+    np.testing.assert_allclose(params["fixed_mean"][-1], x.mean(axis=0), rtol=1e-5)
+    np.testing.assert_allclose(params["fixed_log_deviation"][-1], jnp.log(x.std(axis=0)), rtol=1e-5)
+    np.testing.assert_allclose(params["fixed_mean"][:-1], 0.0, atol=1e-5)
+    np.testing.assert_allclose(params["fixed_log_deviation"][:-1], 0.0, atol=1e-5)
 
 
 def test_standardize_keeps_dimensions_that_do_not_vary():

@@ -4,6 +4,7 @@ A layer is anything that, called with its input inside a Haiku transform, return
 arrays. `Learned` makes it one itself; `Stack` repeats it.
 """
 
+from distrax_flows.modules.fixed import is_fixed
 from distrax_flows.modules.given_first import GivenFirst
 from distrax_flows.modules.learned import Layer, Learned, compose
 from distrax_flows.modules.linear import (
@@ -37,4 +38,5 @@ __all__ = [
     "Standardize",
     "SylvesterLayer",
     "compose",
+    "is_fixed",
 ]

@@ -2,7 +2,6 @@
 
 import distrax
 import haiku as hk
-import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
@@ -10,6 +9,7 @@ from distrax_flows._checks import check_positive_int
 from distrax_flows.bijectors.elementwise import Scale
 from distrax_flows.bijectors.linear import LULinear
 from distrax_flows.bijectors.orthogonal import Householder, Orthogonal
+from distrax_flows.modules.fixed import get_fixed
 
 __all__ = ["HouseholderLayer", "LULinearLayer", "OrthogonalLayer", "ScaleLayer"]
 
@@ -66,16 +66,15 @@ class HouseholderLayer(hk.Module):
 
     def __call__(self, x: Float[Array, "... D"]) -> Householder:
         """The bijector with this layer's parameters."""
-        return Householder(_normal_vectors(self._num_reflections, x))
+        return Householder(_normal_vectors(hk.get_parameter, self._num_reflections, x))
 
 
 class OrthogonalLayer(hk.Module):
     """Multiplies by an orthogonal matrix that is drawn at initialisation and stays as it is.
 
-    The matrix is the product of D reflections in random directions. Their vectors are parameters
-    that no gradient reaches. (The matrix itself, as a parameter, would be orthogonal no longer once
-    an optimiser's weight decay had shrunk it; a reflection does not mind the length of its vector.)
-    Each repetition of a `Stack` draws its own.
+    The matrix is the product of D reflections in random directions, whose vectors are kept
+    (`is_fixed`). A reflection does not mind the length of its vector: it stays orthogonal even if
+    weight decay reaches it. Each repetition of a `Stack` draws its own.
 
     Call:
         x: `[..., D]`. Returns an `Orthogonal`.
@@ -97,7 +96,7 @@ class OrthogonalLayer(hk.Module):
     def __call__(self, x: Float[Array, "... D"]) -> Orthogonal:
         """The bijector with this layer's matrix."""
         size = x.shape[-1]
-        reflections = Householder(jax.lax.stop_gradient(_normal_vectors(size, x)))
+        reflections = Householder(_normal_vectors(get_fixed, size, x))
         matrix, _ = reflections.forward_and_log_det(jnp.eye(size, dtype=x.dtype))
         return Orthogonal(matrix)
 
@@ -141,6 +140,6 @@ class LULinearLayer(hk.Module):
         return distrax.Chain([LULinear(lu), OrthogonalLayer()(x)])
 
 
-def _normal_vectors(num_vectors, x):
+def _normal_vectors(get, num_vectors, x):
     shape = (num_vectors, x.shape[-1])
-    return hk.get_parameter("vectors", shape, x.dtype, init=hk.initializers.RandomNormal())
+    return get("vectors", shape, x.dtype, init=hk.initializers.RandomNormal())

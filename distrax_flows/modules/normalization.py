@@ -10,6 +10,7 @@ from jaxtyping import Array, Float
 
 from distrax_flows._checks import check_positive
 from distrax_flows.bijectors.normalization import ActNorm, BatchNorm
+from distrax_flows.modules.fixed import get_fixed
 
 __all__ = ["ActNormLayer", "BatchNormLayer", "Standardize"]
 
@@ -39,7 +40,7 @@ class Standardize(hk.Module):
 
     def __call__(self, x: Float[Array, "... D"]) -> ActNorm:
         """The affine bijector; `x` supplies the statistics at initialisation."""
-        return ActNorm(*jax.lax.stop_gradient(_parameters_from(x, "mean", "log_deviation")))
+        return ActNorm(*_moments_of_first(x, get_fixed, "mean", "log_deviation"))
 
 
 class ActNormLayer(hk.Module):
@@ -72,7 +73,7 @@ class ActNormLayer(hk.Module):
 
     def __call__(self, x: Float[Array, "... D"]) -> ActNorm:
         """The bijector with this layer's parameters; `x` supplies their initial values."""
-        return ActNorm(*_parameters_from(x, "loc", "log_scale"))
+        return ActNorm(*_moments_of_first(x, hk.get_parameter, "loc", "log_scale"))
 
 
 class BatchNormLayer(hk.Module):
@@ -202,15 +203,15 @@ class _OfBatch(distrax.Bijector):
         return self._batch_norm(mean, variance).inverse_and_log_det(y)
 
 
-def _parameters_from(x, loc_name, log_scale_name):
-    """Parameters that start at the mean and the log-deviation of the input."""
+def _moments_of_first(x, get, loc_name, log_scale_name):
+    """What `get` makes of the mean and the log-deviation of the first input."""
     shape, dtype = x.shape[-1:], x.dtype
 
     def log_deviation(*_):
         return 0.5 * jnp.log(_positive(_moments(x)[1]))
 
-    loc = hk.get_parameter(loc_name, shape, dtype, init=lambda *_: _moments(x)[0])
-    return loc, hk.get_parameter(log_scale_name, shape, dtype, init=log_deviation)
+    loc = get(loc_name, shape, dtype, init=lambda *_: _moments(x)[0])
+    return loc, get(log_scale_name, shape, dtype, init=log_deviation)
 
 
 def _moments(x):
