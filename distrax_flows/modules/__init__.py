@@ -15,7 +15,12 @@ from distrax_flows.modules.linear import (
 )
 from distrax_flows.modules.made import MADE
 from distrax_flows.modules.mlp import MLP, ResidualMLP
-from distrax_flows.modules.normalization import ActNormLayer, BatchNormLayer, Standardize
+from distrax_flows.modules.normalization import (
+    ActNormLayer,
+    BatchNormLayer,
+    RobustStandardize,
+    Standardize,
+)
 from distrax_flows.modules.residual import PlanarLayer, RadialLayer, SylvesterLayer
 from distrax_flows.modules.stack import Stack
 
@@ -33,6 +38,7 @@ __all__ = [
     "PlanarLayer",
     "RadialLayer",
     "ResidualMLP",
+    "RobustStandardize",
     "ScaleLayer",
     "Stack",
     "Standardize",

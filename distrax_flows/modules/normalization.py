@@ -10,22 +10,33 @@ from jaxtyping import Array, Float
 
 from distrax_flows._checks import check_positive
 from distrax_flows.bijectors.normalization import ActNorm, BatchNorm
+from distrax_flows.modules._statistics import (
+    mean_and_log_deviation,
+    mean_and_variance,
+    median_and_log_range,
+    positive,
+    rows_of,
+)
 from distrax_flows.modules.fixed import get_fixed
 
-__all__ = ["ActNormLayer", "BatchNormLayer", "Standardize"]
+__all__ = ["ActNormLayer", "BatchNormLayer", "RobustStandardize", "Standardize"]
 
 
 class Standardize(hk.Module):
-    """Maps base to data by the mean and the deviation of the data it was initialised on.
+    """Maps base to data by the mean and the standard deviation of the data at initialisation.
 
         y_d = mean_d + deviation_d x_d,    log|det| = sum_d log deviation_d
 
-    Means and deviations are taken from the input at initialisation, over all batch axes, and kept:
-    gradients don't reach them. A dimension that doesn't vary, or a single row, keeps deviation 1.
-    As the log-det is counted, densities stay in the units of the data.
+    Both are taken over all batch axes, at any scale that the dtype can hold, and fixed: neither
+    gradients nor the optimizer of `fit` reach them (see `is_fixed`). A dimension that doesn't vary,
+    or a single row, gets deviation 1. As the log-det is counted, densities stay in the units of the
+    data. A few outliers decide what the deviation is: see `RobustStandardize`.
 
     Call:
         x: `[..., D]`. Returns an `ActNorm`.
+
+    Raises:
+        ValueError: when called at initialisation, there is no row.
 
     Example:
         >>> import haiku as hk, jax, jax.numpy as jnp
@@ -40,7 +51,37 @@ class Standardize(hk.Module):
 
     def __call__(self, x: Float[Array, "... D"]) -> ActNorm:
         """The affine bijector; `x` supplies the statistics at initialisation."""
-        return ActNorm(*_moments_of_first(x, get_fixed, "mean", "log_deviation"))
+        return ActNorm(*_taken_from(x, get_fixed, mean_and_log_deviation, "mean", "log_deviation"))
+
+
+class RobustStandardize(hk.Module):
+    """Maps base to data by the median and the interquartile range of the data at initialisation.
+
+        y_d = median_d + r_d x_d,    r_d = (upper quartile_d - lower quartile_d) / 1.349
+
+    `Standardize` for data with outliers, which move neither number: for a Gaussian, r is the
+    standard deviation. A dimension more than half of whose values are equal has no such range, and
+    gets its standard deviation instead.
+
+    Call:
+        x: `[..., D]`. Returns an `ActNorm`.
+
+    Raises:
+        ValueError: when called at initialisation, there is no row.
+
+    Example:
+        >>> import haiku as hk, jax, jax.numpy as jnp
+        >>> from distrax_flows.modules import Learned
+        >>> inverse = hk.transform(lambda y: Learned(RobustStandardize()).inverse(y))
+        >>> data = jnp.array([[1.0], [2.0], [3.0], [4.0], [1e9]])
+        >>> params = inverse.init(jax.random.key(0), data)
+        >>> print(inverse.apply(params, None, data[2:3]), inverse.apply(params, None, data[3:4]))
+        [[0.]] [[0.6745]]
+    """
+
+    def __call__(self, x: Float[Array, "... D"]) -> ActNorm:
+        """The affine bijector; `x` supplies the statistics at initialisation."""
+        return ActNorm(*_taken_from(x, get_fixed, median_and_log_range, "median", "log_deviation"))
 
 
 class ActNormLayer(hk.Module):
@@ -73,7 +114,9 @@ class ActNormLayer(hk.Module):
 
     def __call__(self, x: Float[Array, "... D"]) -> ActNorm:
         """The bijector with this layer's parameters; `x` supplies their initial values."""
-        return ActNorm(*_moments_of_first(x, hk.get_parameter, "loc", "log_scale"))
+        return ActNorm(
+            *_taken_from(x, hk.get_parameter, mean_and_log_deviation, "loc", "log_scale")
+        )
 
 
 class BatchNormLayer(hk.Module):
@@ -160,8 +203,10 @@ class BatchNormLayer(hk.Module):
 
     def _running(self, x):
         shape, dtype = x.shape[-1:], x.dtype
-        mean = hk.get_state("mean", shape, dtype, init=lambda *_: _moments(x)[0])
-        variance = hk.get_state("variance", shape, dtype, init=lambda *_: _positive(_moments(x)[1]))
+        mean = hk.get_state("mean", shape, dtype, init=lambda *_: mean_and_variance(x)[0])
+        variance = hk.get_state(
+            "variance", shape, dtype, init=lambda *_: positive(mean_and_variance(x)[1])
+        )
         return mean, variance
 
     def _update(self, mean, variance):
@@ -198,32 +243,13 @@ class _OfBatch(distrax.Bijector):
                 f"an input of shape {y.shape}. Use `is_training=False` for single rows, and leave "
                 "no batch of one when you cut up data."
             )
-        mean, variance = _moments(y)
+        mean, variance = mean_and_variance(y)
         self._update(mean, variance)
         return self._batch_norm(mean, variance).inverse_and_log_det(y)
 
 
-def _moments_of_first(x, get, loc_name, log_scale_name):
-    """What `get` makes of the mean and the log-deviation of the first input."""
+def _taken_from(x, get, statistics, loc_name, log_scale_name):
+    """Get a location and a log-scale, whose values at initialisation are statistics of `x`."""
     shape, dtype = x.shape[-1:], x.dtype
-
-    def log_deviation(*_):
-        return 0.5 * jnp.log(_positive(_moments(x)[1]))
-
-    loc = get(loc_name, shape, dtype, init=lambda *_: _moments(x)[0])
-    return loc, get(log_scale_name, shape, dtype, init=log_deviation)
-
-
-def _moments(x):
-    """Means and variances `[D]` over all batch axes."""
-    rows = x.reshape(-1, x.shape[-1])
-    # Sums of a million float32 are off in the third digit. Relative to some row they are not, and
-    # a dimension that does not vary has a variance of exactly zero.
-    some = jax.lax.stop_gradient(rows[0])
-    differences = rows - some[None]
-    return some + jnp.mean(differences, axis=0), jnp.var(differences, axis=0)
-
-
-def _positive(variance):
-    """Variances of zero, of dimensions that do not vary, become 1."""
-    return jnp.where(variance > 0, variance, 1)
+    loc = get(loc_name, shape, dtype, init=lambda *_: statistics(rows_of(x))[0])
+    return loc, get(log_scale_name, shape, dtype, init=lambda *_: statistics(rows_of(x))[1])
