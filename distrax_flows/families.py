@@ -10,6 +10,7 @@ import math
 
 import distrax
 import jax.numpy as jnp
+import numpy as np
 from jaxtyping import Array, Float
 
 from distrax_flows._checks import check_positive, check_positive_int
@@ -17,7 +18,7 @@ from distrax_flows._numerics import soft_clip
 from distrax_flows._types import BijectorFn
 from distrax_flows.bijectors.bernstein import BernsteinPolynomial
 from distrax_flows.bijectors.circular import CircularShift
-from distrax_flows.bijectors.mixture_cdf import LogisticMixtureCDF
+from distrax_flows.bijectors.mixture_cdf import LogisticMixtureCDF, component_factors
 from distrax_flows.bijectors.spline import RationalQuadraticSpline
 from distrax_flows.bijectors.sum_of_squares import SumOfSquares
 
@@ -44,10 +45,23 @@ class Family:
         num_params: unconstrained parameters per dimension, P.
         bijector: from parameters `[..., P]` to a scalar bijector of batch shape `[...]`; pure,
             the identity at zero.
+        start: `P` numbers, the parameters at which training starts; zeros if None. Another start
+            is for families whose identity is a saddle of the likelihood.
+        is_affine: whether every bijector of the family is affine, so that one dimension stays
+            Gaussian on a Gaussian base.
     """
 
     num_params: int
     bijector: BijectorFn
+    start: tuple[float, ...] | None = None
+    is_affine: bool = False
+
+    def __post_init__(self):
+        if self.start is not None and len(self.start) != self.num_params:
+            raise ValueError(
+                f"`start` must hold `num_params` numbers; got {len(self.start)} for "
+                f"num_params={self.num_params}."
+            )
 
 
 def additive() -> Family:
@@ -67,7 +81,7 @@ def additive() -> Family:
         # Without a log-scale, distrax's log-det would have the default dtype, not this one.
         return distrax.ScalarAffine(shift=shift, log_scale=jnp.zeros_like(shift))
 
-    return Family(1, bijector)
+    return Family(1, bijector, is_affine=True)
 
 
 def affine(max_log_scale: float = 5.0) -> Family:
@@ -94,7 +108,7 @@ def affine(max_log_scale: float = 5.0) -> Family:
             shift=params[..., 0], log_scale=soft_clip(params[..., 1], max_log_scale)
         )
 
-    return Family(2, bijector)
+    return Family(2, bijector, is_affine=True)
 
 
 def spline(
@@ -147,6 +161,10 @@ def logistic_mixture(num_components: int = 8) -> Family:
     See `LogisticMixtureCDF` for the formula, the bounds on its slope and the reference. Its inverse
     is a numerical root: `inverse(logistic_mixture())` takes it in sampling, not in `log_prob`.
 
+    Training starts near the identity, with the means of the components spread over [-1, 1]. At the
+    identity itself all components are equal, and for symmetric data every gradient that would tell
+    them apart is zero.
+
     Example:
         >>> import jax.numpy as jnp
         >>> family = logistic_mixture(num_components=4)
@@ -154,7 +172,12 @@ def logistic_mixture(num_components: int = 8) -> Family:
         14 1.0
     """
     num_components = check_positive_int("num_components", num_components)
-    return Family(3 * num_components + 2, LogisticMixtureCDF)
+    size = 3 * num_components + 2
+    start = np.zeros(size)
+    if num_components > 1:
+        means = np.linspace(-1.0, 1.0, num_components)
+        start[num_components : 2 * num_components] = means / component_factors(num_components)
+    return Family(size, LogisticMixtureCDF, start=tuple(start.tolist()))
 
 
 def deep_sigmoidal(num_units: int = 8, num_layers: int = 2) -> Family:
@@ -162,7 +185,8 @@ def deep_sigmoidal(num_units: int = 8, num_layers: int = 2) -> Family:
 
     A layer of the paper, `logit(sum_k w_k sigma(a_k x + b_k))`, is the logistic mixture of Flow++
     with `a_k = exp(-s_k)`, `b_k = -m_k exp(-s_k)`; this is a chain of them, each followed by a
-    scale and a shift, in `num_layers * (3 * num_units + 2)` parameters.
+    scale and a shift, in `num_layers * (3 * num_units + 2)` parameters. Training starts near the
+    identity, as for `logistic_mixture`.
 
     Reference:
         Huang et al., "Neural Autoregressive Flows", 2018, eq. 8.
@@ -254,7 +278,12 @@ def chain(*families: Family) -> Family:
             [family.bijector(part) for family, part in zip(families, parts, strict=True)]
         )
 
-    return Family(sum(sizes), bijector)
+    start = None
+    if any(family.start is not None for family in families):
+        starts = [family.start or (0.0,) * family.num_params for family in families]
+        start = tuple(number for own in starts for number in own)
+    is_affine = all(family.is_affine for family in families)
+    return Family(sum(sizes), bijector, start, is_affine)
 
 
 def inverse(family: Family) -> Family:
@@ -268,4 +297,6 @@ def inverse(family: Family) -> Family:
         >>> print(inverse(additive()).bijector(jnp.array([3.0])).forward(jnp.ones(())))
         -2.0
     """
-    return Family(family.num_params, lambda params: distrax.Inverse(family.bijector(params)))
+    return dataclasses.replace(
+        family, bijector=lambda params: distrax.Inverse(family.bijector(params))
+    )

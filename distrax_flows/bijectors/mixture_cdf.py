@@ -10,7 +10,7 @@ from distrax_flows._checks import check_positive
 from distrax_flows._numerics import find_root, soft_clip
 from distrax_flows.bijectors._scalar import check_params, spread
 
-__all__ = ["LogisticMixtureCDF"]
+__all__ = ["LogisticMixtureCDF", "component_factors"]
 
 
 class LogisticMixtureCDF(distrax.Bijector):
@@ -119,9 +119,8 @@ class LogisticMixtureCDF(distrax.Bijector):
         """Log-weights, means and log-scales, each `[..., K]`."""
         size = self._num_components
         weights, means, log_scales = jnp.split(params[..., : 3 * size], 3, axis=-1)
-        # With equal factors, the gradients of equal components are equal, at every step.
-        factors = (2 * np.arange(size) + 1) / size
-        factors = jnp.asarray(factors, params.dtype).reshape((1,) * (params.ndim - 1) + (size,))
+        factors = jnp.asarray(component_factors(size), params.dtype)
+        factors = factors.reshape((1,) * (params.ndim - 1) + (size,))
         log_scales = soft_clip(factors * log_scales, self._max_log_scale)
         return jax.nn.log_softmax(weights, axis=-1), factors * means, log_scales
 
@@ -139,3 +138,11 @@ class LogisticMixtureCDF(distrax.Bijector):
         slope = jnp.sum(steepness * shares, axis=-1)
         eps = self._min_slope
         return (1 - eps) * logit + eps * x, (1 - eps) * slope + eps
+
+
+def component_factors(num_components: int) -> np.ndarray:
+    """`[K]`, by what the means and the log-scales of each component are multiplied.
+
+    With equal factors, the gradients of equal components would be equal, at every step.
+    """
+    return (2 * np.arange(num_components) + 1) / num_components

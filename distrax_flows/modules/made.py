@@ -16,7 +16,7 @@ from distrax_flows import masks
 from distrax_flows._checks import check_positive_int, check_sizes
 from distrax_flows._types import Activation, DecideFn, Shape
 from distrax_flows.conditioners import MaskedMLP
-from distrax_flows.modules.mlp import add_context, computing, he_uniform
+from distrax_flows.modules.mlp import add_context, computing, he_uniform, starting_at
 
 __all__ = ["MADE"]
 
@@ -32,7 +32,7 @@ class MADE(hk.Module):
     Any number of hidden layers of any sizes, also smaller than `event_size`: degrees are spread
     over the units so that no dependency is lost which the narrowest layer could carry (see
     `masks.hidden_degrees`). With `event_size == 1` the parameters depend on the context only, or
-    are constants. The last layer starts at zero.
+    are constants. The last layer starts at zero, or at `start`.
 
     Args:
         event_size: number of dimensions, D.
@@ -43,6 +43,8 @@ class MADE(hk.Module):
         order: the order in which dimensions depend on one another, "sequential" for 0, 1, ...,
             or a permutation of `0..D-1`. (`np.random.default_rng(seed).permutation(D)` is random.)
         context_size: size C of the context's last axis, None for a network without one.
+        start: `P` numbers, the parameters of each dimension at the start of training; zeros if
+            None.
         policy: dtypes, as for `MLP`.
         name: name of the module.
 
@@ -75,6 +77,7 @@ class MADE(hk.Module):
         residual: bool = False,
         order: str | Sequence[int] | np.ndarray = "sequential",
         context_size: int | None = None,
+        start: Sequence[float] | None = None,
         policy: jmp.Policy | None = None,
         name: str | None = None,
     ):
@@ -93,6 +96,7 @@ class MADE(hk.Module):
         if context_size is not None:
             check_positive_int("context_size", context_size)
         self._context_size = context_size
+        self._start = start
         self._policy = policy
 
     @property
@@ -154,7 +158,9 @@ class MADE(hk.Module):
         last = layer == len(self._hidden_sizes)
         fan_in = max(int(mask.sum(axis=0).max()), 1)
         w_init = jnp.zeros if last else _masked_uniform(mask)
-        b_init = jnp.zeros if last else he_uniform(fan_in)
+        b_init = he_uniform(fan_in)
+        if last:
+            b_init = starting_at(self._start, (self._event_size, self._num_params))
         weight = hk.get_parameter(f"w_{layer}", mask.shape, dtype, init=w_init)
         bias = hk.get_parameter(f"b_{layer}", mask.shape[1:], dtype, init=b_init)
         return weight * jnp.asarray(mask, weight.dtype), bias

@@ -2,7 +2,7 @@
 
 import contextlib
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import haiku as hk
 import jax
@@ -14,7 +14,7 @@ from distrax_flows._checks import check_positive_int, check_sizes
 from distrax_flows._numerics import align
 from distrax_flows._types import Activation
 
-__all__ = ["MLP", "ResidualMLP", "add_context", "computing", "he_uniform"]
+__all__ = ["MLP", "ResidualMLP", "add_context", "computing", "he_uniform", "starting_at"]
 
 
 class MLP(hk.Module):
@@ -25,14 +25,17 @@ class MLP(hk.Module):
         a_1 = activation(x W_1 + C V + b_1),   a_l = activation(a_{l-1} W_l + b_l),
         params = a_L W_{L+1} + b_{L+1}.
 
-    The last layer starts at zero, so that a flow starts at the identity; the others start uniform
-    in +-sqrt(6 / fan-in) (He et al., 2015), biases too: with one or two inputs, as couplings of
-    small events have, the kinks of the units must be spread over the data from the start.
+    The last layer starts at zero (or at `start`), so that a flow starts at the identity; the others
+    start uniform in +-sqrt(6 / fan-in) (He et al., 2015), biases too: with one or two inputs, as
+    couplings of small events have, the kinks of the units must be spread over the data from the
+    start.
 
     Args:
         output_shape: shape of the parameters of one input.
         hidden_sizes: units of each hidden layer.
         activation: applied elementwise after each hidden layer.
+        start: the output at the start of training, which broadcasts to `output_shape`; zeros if
+            None. It becomes the bias of the last layer, whose weights start at zero.
         policy: dtypes of parameters, of products and activations, and of the output; those of the
             input if None. `jmp.get_policy("params=float32,compute=bfloat16,output=float32")` makes
             a network cheaper on accelerators, and leaves what its output decides in float32.
@@ -59,11 +62,13 @@ class MLP(hk.Module):
         hidden_sizes: Sequence[int],
         activation: Activation = jax.nn.relu,
         *,
+        start: Sequence[float] | None = None,
         policy: jmp.Policy | None = None,
         name: str | None = None,
     ):
         super().__init__(name=name)
         self._output_shape = check_sizes("output_shape", output_shape)
+        self._start = start
         self._hidden_sizes = check_sizes("hidden_sizes", hidden_sizes)
         self._activation = activation
         self._policy = policy
@@ -79,7 +84,7 @@ class MLP(hk.Module):
                 if layer == 0:
                     hidden = add_context(hidden, context)
                 hidden = self._activation(hidden)
-            return _output(hidden, self._output_shape, self._policy)
+            return _output(hidden, self._output_shape, self._start, self._policy)
 
 
 class ResidualMLP(hk.Module):
@@ -98,6 +103,7 @@ class ResidualMLP(hk.Module):
         hidden_size: width of the network.
         num_blocks: number of residual blocks, B.
         activation: applied elementwise.
+        start: the output at the start of training, as for `MLP`.
         policy: dtypes, as for `MLP`.
         name: name of the module.
 
@@ -127,11 +133,13 @@ class ResidualMLP(hk.Module):
         num_blocks: int = 2,
         activation: Activation = jax.nn.relu,
         *,
+        start: Sequence[float] | None = None,
         policy: jmp.Policy | None = None,
         name: str | None = None,
     ):
         super().__init__(name=name)
         self._output_shape = check_sizes("output_shape", output_shape)
+        self._start = start
         self._hidden_size = check_positive_int("hidden_size", hidden_size)
         self._num_blocks = check_positive_int("num_blocks", num_blocks)
         self._activation = activation
@@ -146,7 +154,7 @@ class ResidualMLP(hk.Module):
             for block in range(self._num_blocks):
                 inner = _linear(self._activation(hidden), self._hidden_size, f"block_{block}_in")
                 hidden += _linear(self._activation(inner), self._hidden_size, f"block_{block}_out")
-            return _output(self._activation(hidden), self._output_shape, self._policy)
+            return _output(self._activation(hidden), self._output_shape, self._start, self._policy)
 
 
 def he_uniform(fan_in: int) -> hk.initializers.Initializer:
@@ -184,7 +192,19 @@ def _linear(x, size, name):
     return hk.Linear(size, w_init=init, b_init=init, name=name)(x)
 
 
-def _output(hidden, shape, policy):
-    params = hk.Linear(math.prod(shape), w_init=jnp.zeros, name="linear_out")(hidden)
+def starting_at(start: Sequence[float] | None, shape: Sequence[int]) -> Callable[..., jax.Array]:
+    """Initialise the bias of a last layer, `[prod(shape)]`, so that the output is `start`."""
+
+    def init(flat_shape, dtype):
+        if start is None:
+            return jnp.zeros(flat_shape, dtype)
+        return jnp.broadcast_to(jnp.asarray(start, dtype), shape).reshape(flat_shape)
+
+    return init
+
+
+def _output(hidden, shape, start, policy):
+    bias = starting_at(start, shape)
+    params = hk.Linear(math.prod(shape), w_init=jnp.zeros, b_init=bias, name="linear_out")(hidden)
     params = params.reshape(params.shape[:-1] + shape)
     return params if policy is None else policy.cast_to_output(params)
