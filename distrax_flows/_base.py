@@ -1,4 +1,4 @@
-"""Base distributions: the default, the checks, and a batch of independent draws."""
+"""Base distributions: the default, the checks, and a batch of independent samples."""
 
 import math
 
@@ -12,18 +12,22 @@ __all__ = ["WithAngles", "make_base"]
 
 
 def make_base(
-    base: distrax.DistributionLike | None, event_size: int, batch_shape: Shape
+    base: distrax.DistributionLike | None,
+    event_size: int,
+    batch_shape: Shape,
+    dtype: jnp.dtype,
 ) -> distrax.Distribution:
-    """The base of a flow: standard normal if None, else `base`, checked; of the batch shape given.
+    """Make the base of a flow: standard normal if None, else `base`, checked.
 
     A base with no batch shape of its own is repeated over `batch_shape`, the context's: distrax
-    would otherwise share one draw of noise among all rows of the context.
+    would otherwise share one sample of noise among all rows of the context. Its samples have the
+    resolution of `dtype`, the flow's.
     """
     if base is None:
         # Independent normals: MultivariateNormalDiag caches derived leaves, which go stale.
-        zeros = jnp.zeros((*batch_shape, event_size), jnp.float32)
+        zeros = jnp.zeros((*batch_shape, event_size), dtype)
         return distrax.Independent(distrax.Normal(zeros, jnp.ones_like(zeros)), 1)
-    distribution = distrax.as_distribution(base)
+    distribution = _at_least(distrax.as_distribution(base), dtype)
     if distribution.event_shape != (event_size,):
         remedy = (
             "wrap it in `distrax.Independent(base, reinterpreted_batch_ndims=1)`"
@@ -43,6 +47,19 @@ def make_base(
             f"batch_shape={distribution.batch_shape}."
         )
     return _Repeated(distribution, batch_shape)
+
+
+def _at_least(distribution: distrax.Distribution, dtype: jnp.dtype) -> distrax.Distribution:
+    """The distribution with parameters of no less than the precision of `dtype`.
+
+    One of TFP's, which has no leaves, stays as it is.
+    """
+
+    def widened(leaf):
+        own = jnp.result_type(leaf)
+        return jnp.promote_types(own, dtype) if jnp.issubdtype(own, jnp.floating) else own
+
+    return jax.tree.map(lambda leaf: jnp.asarray(leaf, widened(leaf)), distribution)
 
 
 class _Repeated(distrax.Distribution):
@@ -82,12 +99,17 @@ class WithAngles(distrax.Distribution):
     """
 
     def __init__(
-        self, distribution: distrax.Distribution | None, num_angles: int, batch_shape: Shape
+        self,
+        distribution: distrax.Distribution | None,
+        num_angles: int,
+        batch_shape: Shape,
+        dtype: jnp.dtype,
     ):
         super().__init__()
         self._distribution = distribution
         self._num_angles = num_angles
         self._batch_shape = batch_shape
+        self._angle_dtype = jnp.dtype(dtype)
 
     @property
     def event_shape(self) -> Shape:
@@ -111,7 +133,7 @@ class WithAngles(distrax.Distribution):
     def _sample_n(self, key: jax.Array, n: int) -> jax.Array:
         key, angle_key = jax.random.split(key)
         shape = (n, *self._batch_shape, self._num_angles)
-        angles = jax.random.uniform(angle_key, shape, jnp.float32, -math.pi, math.pi)
+        angles = jax.random.uniform(angle_key, shape, self._angle_dtype, -math.pi, math.pi)
         if self._distribution is None:
             return angles
         others = self._distribution.sample(seed=key, sample_shape=n)

@@ -4,9 +4,9 @@
 
 Each function returns a distribution of event shape `(D,)` and batch shape `()`, for the `base` of a
 builder of `distrax_flows.flows`. Call it where the flow is built, inside the Haiku transform: but
-for `uniform`, it makes parameters of its own, in a scope of their own. They are float32, as the
-draws then are. Scales are bounded, as those of layers are: with `max_log_scale` a, they stay
-between `exp(-a)` and `exp(a)`.
+for `uniform`, it makes parameters of its own, in a scope of their own. They start as float32; in a
+flow of float64 the samples are float64. Scales are bounded, as those of layers are: with
+`max_log_scale` a, they stay between `exp(-a)` and `exp(a)`.
 """
 
 import math
@@ -326,6 +326,8 @@ class _Uniform(_OfVectors):
         super().__init__(len(low))
         self._low = low
         self._high = high
+        # Its dtype is that of samples: a leaf, so that it is widened where parameters are.
+        self._zero = jnp.zeros((), jnp.float32)
 
     def log_prob(self, value: Float[Array, "... D"]) -> Float[Array, "..."]:
         low, high = np.array(self._low), np.array(self._high)
@@ -337,5 +339,6 @@ class _Uniform(_OfVectors):
         return jnp.where(inside, -np.sum(np.log(high - low)), -jnp.inf).astype(value.dtype)
 
     def _sample_n(self, key: jax.Array, n: int) -> Float[Array, "n D"]:
-        low, high = (jnp.asarray(end, jnp.float32)[None] for end in (self._low, self._high))
-        return jax.random.uniform(key, (n, self._event_size), jnp.float32, low, high)
+        dtype = self._zero.dtype
+        low, high = (jnp.asarray(end, dtype)[None] for end in (self._low, self._high))
+        return jax.random.uniform(key, (n, self._event_size), dtype, low, high)

@@ -4,9 +4,9 @@ from typing import TYPE_CHECKING, Any
 
 import distrax
 import jax
-import jax.numpy as jnp
 from jaxtyping import Array, Float
 
+from distrax_flows._kl import estimate_kl
 from distrax_flows._types import Shape
 
 if TYPE_CHECKING:
@@ -62,28 +62,20 @@ class FlowDistribution(distrax.Distribution):
     ) -> Float[Array, "..."]:
         """Monte-Carlo estimate of `KL(self || other_dist)`, in nats.
 
-        The mean of `log p(x) - log q(x)` over draws x of this flow. Unbiased; its standard error
-        is the deviation of that difference over `sqrt(num_samples)`.
+        The mean of `log p(x) - log q(x)` over samples x of this flow. Unbiased; its standard error
+        is the standard deviation of that difference over `sqrt(num_samples)`.
 
         Args:
             other_dist: a distribution over the same events, with `log_prob`.
             seed: random key or integer; must be given.
-            num_samples: number of draws.
+            num_samples: number of samples.
             **kwargs: none is known.
 
         Raises:
             ValueError: `seed` is missing.
             TypeError: an unknown argument.
         """
-        if kwargs:
-            raise TypeError(f"`kl_divergence` got unknown arguments {sorted(kwargs)}.")
-        if seed is None:
-            raise ValueError(
-                "`seed` must be given: the KL divergence of a flow has no closed form and is "
-                "estimated from samples, `p.kl_divergence(q, seed=key, num_samples=10_000)`."
-            )
-        x, log_p = self.sample_and_log_prob(seed=seed, sample_shape=(num_samples,))
-        return jnp.mean(log_p - distrax.as_distribution(other_dist).log_prob(x), axis=0)
+        return estimate_kl(self, other_dist, seed=seed, num_samples=num_samples, **kwargs)
 
     def _sample_n(self, key: jax.Array, n: int) -> jax.Array:
         return self._flow.sample(self._params, key, (n,), self._context)

@@ -8,6 +8,7 @@ import jax
 from jaxtyping import Array, Float
 
 from distrax_flows._chunks import Chunks, cut
+from distrax_flows._keys import as_key
 from distrax_flows._mesh import check_mesh, check_rows, rows_sharding
 from distrax_flows._trace import LayerTrace
 from distrax_flows._types import Shape
@@ -34,6 +35,10 @@ class _Built:
     def builder(self) -> Builder:
         """`(build, make)`, with which `build(make)` is this flow again."""
         return self._builder
+
+    def __repr__(self) -> str:
+        make = self._builder[1]
+        return f"{type(self).__name__}({getattr(make, '__qualname__', repr(make))})"
 
     def __reduce__(self):
         build, make = self._builder
@@ -80,7 +85,8 @@ class Flow(_Built):
         """Makes the parameters; layers that initialise themselves on data do so on `x`.
 
         Args:
-            key: random key.
+            key: random key, or an integer seed: `0` stands for `jax.random.key(0)`, here and
+                wherever a key is asked for.
             x: `[..., D]`, data.
             context: `[..., C]` or None.
 
@@ -88,7 +94,7 @@ class Flow(_Built):
             A pytree, `{module name: {parameter name: array}}`.
         """
         x, context = self._call.check_event(x, context)
-        return self._init(key, "log_prob", context, False, x)
+        return self._init(as_key(key), "log_prob", context, False, x)
 
     def init_without_data(
         self,
@@ -101,7 +107,7 @@ class Flow(_Built):
         Layers that initialise themselves on data do so on draws from the base, of `sample_shape`:
         they then leave these about as they are.
         """
-        init_key, sample_key = jax.random.split(key)
+        init_key, sample_key = jax.random.split(as_key(key))
         context = self._call.check_context(context)
         shape = _as_shape(sample_shape)
         return self._init(init_key, "sample", context, False, sample_key, shape)
@@ -221,6 +227,7 @@ class Flow(_Built):
     def _draw(
         self, method: str, params: Params, key, sample_shape, context, batch_size, mesh
     ) -> Any:
+        key = as_key(key)
         context = self._call.check_context(context)
         sample_shape = _as_shape(sample_shape)
         context_shape = () if context is None else context.shape[:-1]

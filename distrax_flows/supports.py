@@ -67,7 +67,8 @@ def interval(low: float, high: float) -> Support:
 def circle(low: float = -math.pi, high: float = math.pi) -> Support:
     """`[low, high)` with its ends glued together: an angle, a time of day.
 
-    The density is continuous across the cut.
+    The density is continuous across the cut. Data may hold either end, for they are one point:
+    hour 24 is hour 0. Samples are below `high`.
 
     Raises:
         ValueError: `low` is not less than `high`, or one is not finite.
@@ -110,7 +111,7 @@ def onto(supports: Sequence[Support]) -> distrax.Bijector:
 class _Circle(distrax.Bijector):
     """From `[-pi, pi)`, on which all circles are treated, onto `[low, high)`.
 
-    Outside, the inverse's log-det is -inf: a density of zero.
+    In the inverse, `high` counts as `low`. Outside, its log-det is -inf: a density of zero.
     """
 
     def __init__(self, low: float, high: float):
@@ -126,8 +127,9 @@ class _Circle(distrax.Bijector):
         return jnp.clip(y, self._low, last), jnp.full_like(y, math.log(self._scale))
 
     def inverse_and_log_det(self, y: Float[Array, "..."]):
-        outside = (y < self._low) | (y >= self._high)
-        x = (jnp.where(outside, self._low, y) - self._low) / self._scale - math.pi
+        outside = (y < self._low) | (y > self._high)
+        x = (jnp.where(outside | (y == self._high), self._low, y) - self._low) / self._scale
+        x = x - math.pi
         return x, jnp.where(outside, -jnp.inf, -math.log(self._scale)).astype(y.dtype)
 
 

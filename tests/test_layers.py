@@ -16,7 +16,10 @@ MODULES = sorted(path.relative_to(PACKAGE) for path in PACKAGE.rglob("*.py"))
 LEVELS = [
     (r"__init__\.py", 9),
     (r"(_types|_checks|_chunks|_keys|_numerics|_versions|_mesh|masks)\.py", 0),
-    (r"bijectors/|densities/|(families|conditioners|supports|_base|_unfold)\.py", 1),
+    (
+        r"bijectors/|densities/|(families|conditioners|supports|_base|_kl|_transformed|_unfold)\.py",
+        1,
+    ),
     (r"modules/|bases\.py", 2),
     (r"flows/|(transform|flow|distribution|_trace)\.py", 3),
     (r"training/|testing/|(plotting|saving)\.py", 4),

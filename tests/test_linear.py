@@ -191,7 +191,9 @@ def test_lu_linear_layer_learns_its_factors_and_keeps_its_rotation():
     params = inverse.init(jax.random.key(0), jnp.zeros(3))
     gradients = jax.grad(loss)(params)
     assert np.all(gradients["lu_linear_layer"]["lu"] != 0)
-    np.testing.assert_array_equal(gradients["lu_linear_layer/orthogonal_layer"]["fixed_vectors"], 0.0)
+    np.testing.assert_array_equal(
+        gradients["lu_linear_layer/orthogonal_layer"]["fixed_vectors"], 0.0
+    )
 
 
 def test_weight_decay_leaves_a_fixed_rotation_alone():

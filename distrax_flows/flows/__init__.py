@@ -12,23 +12,28 @@ flow starts at the identity (after standardisation and support, if asked for).
 Arguments that all builders share, where they apply:
 
 * `event_size`: number of dimensions D. With one dimension there is nothing to condition on, and an
-  elementwise layer takes the place of a coupling.
+  elementwise layer takes the place of a coupling; affine ones then give a Gaussian, with a warning.
 * `num_layers`: layers, each with networks of its own; they compile as one. 8 by default.
 * `hidden_sizes`: units of each hidden layer of each network. `(64, 64)` by default.
 * `activation`: of the networks, elementwise. `jax.nn.relu` by default.
 * `between`: a layer that mixes the dimensions after each layer, seen from the base: any function or
-  Haiku module from an input to a bijector of vectors. It reverses their order by default.
+  Haiku module from an input to a bijector of vectors. It reverses their order by default. Builders
+  whose layers need none (`independent`, `planar`, `radial`, `sylvester`) refuse it.
   `modules.compose(modules.ActNormLayer(), modules.LULinearLayer())` makes a Glow of any flow.
 * `context`: `[..., C]` or None. Conditions every network. The flow gets the context's batch shape.
 * `base`: any distrax or TFP distribution of event shape `(D,)`; standard normal if None.
   `distrax_flows.bases` has some with parameters to learn, and the traps of each.
 * `standardize`: whether the first layer, seen from the data, subtracts the mean and divides by the
-  deviation of the data that the flow is initialised on. Its log-det is counted. False by default.
+  standard deviation of the data that the flow is initialised on (`modules.Standardize`). Its
+  log-det is counted. The context is standardised, too. "robust" takes the median and the
+  interquartile range, which outliers leave alone (`modules.RobustStandardize`). The statistics are
+  fixed: `fit` never moves them. False by default.
 * `support`: a support of `distrax_flows.supports`, or one for each dimension; real by default. The
   density is zero outside. Standardisation happens after the data are mapped to the real line.
-  Dimensions on circles get layers of their own: they start uniform, and circular-spline couplings
-  transform them, given all other dimensions and the context; `base`, `standardize` and the flow's
-  own layers then concern the other dimensions alone.
+  Dimensions on circles get layers of their own: they start uniform, and circular splines transform
+  each of them in every layer, given all other dimensions and the context (in `independent`, given
+  the context alone); `base`, `standardize` and the flow's own layers then concern the other
+  dimensions alone.
 * `remat`: whether gradients store the inputs of layers only, and compute all else again: memory of
   one layer's network rather than of all, at the price of about one more pass. False by default.
 * `unroll`: whether each layer is compiled by itself: steps take up to a quarter less on a CPU, and
@@ -42,6 +47,7 @@ Each raises a ValueError at construction for sizes that are not positive integer
 and a TypeError for a policy of another type.
 """
 
+from distrax_flows._transformed import Transformed
 from distrax_flows.flows._assemble import FlowOptions
 from distrax_flows.flows.autoregressive import (
     autoregressive,
@@ -64,6 +70,7 @@ from distrax_flows.flows.residual import planar, radial, sylvester
 
 __all__ = [
     "FlowOptions",
+    "Transformed",
     "autoregressive",
     "bernstein",
     "bernstein_autoregressive",

@@ -1,7 +1,8 @@
 """What all builders share: their options, their layers, and the ends of a flow."""
 
-from collections.abc import Callable, Sequence
-from typing import NamedTuple, TypedDict
+import warnings
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, TypedDict
 
 import distrax
 import haiku as hk
@@ -10,16 +11,29 @@ import jax.numpy as jnp
 import jmp
 import numpy as np
 
-from distrax_flows import families
 from distrax_flows._base import WithAngles, make_base
-from distrax_flows._checks import check_float_array, check_positive_int, check_sizes
-from distrax_flows._types import Activation, Shape
+from distrax_flows._checks import (
+    check_choice,
+    check_float_array,
+    check_positive_int,
+    check_sizes,
+)
+from distrax_flows._transformed import Transformed
+from distrax_flows._types import Activation
 from distrax_flows.bijectors import Permutation, Reverse
 from distrax_flows.families import Family
-from distrax_flows.modules import MLP, GivenFirst, Layer, Learned, Stack, Standardize, compose
+from distrax_flows.flows._layers import Layers, angle_layers
+from distrax_flows.modules import (
+    GivenFirst,
+    Layer,
+    Learned,
+    RobustStandardize,
+    Standardize,
+    compose,
+)
 from distrax_flows.supports import Support, as_supports, onto
 
-__all__ = ["FlowOptions", "Layers", "assemble", "coupling_layer", "elementwise_layer"]
+__all__ = ["FlowOptions", "assemble", "refuse"]
 
 
 class FlowOptions(TypedDict, total=False):
@@ -31,139 +45,108 @@ class FlowOptions(TypedDict, total=False):
     between: Layer
     context: jax.Array | None
     base: distrax.DistributionLike | None
-    standardize: bool
+    standardize: bool | str
     support: Support | Sequence[Support] | None
     remat: bool
     unroll: bool
     policy: jmp.Policy | None
 
 
-class Layers(NamedTuple):
-    """The options that layers are made from."""
-
-    num_layers: int
-    hidden_sizes: Sequence[int]
-    activation: Activation
-    between: Layer
-    context: jax.Array | None
-    remat: bool
-    unroll: bool
-    policy: jmp.Policy | None
-
-    def network(self, output_shape: Shape, name: str | None = None) -> MLP:
-        """A dense network."""
-        return MLP(output_shape, self.hidden_sizes, self.activation, policy=self.policy, name=name)
-
-    def stack(self, layer: Layer) -> Layer:
-        """All layers of a flow, each like `layer`."""
-        return Stack(layer, self.num_layers, remat=self.remat, unroll=self.unroll)
+def refuse(builder: str, options: Mapping[str, Any], *names: str) -> None:
+    """Raise for options that do not apply to a builder."""
+    for name in names:
+        if name in options:
+            raise TypeError(
+                f"`{builder}` takes no `{name}`, which would have no effect there; got "
+                f"{name}={options[name]!r}."
+            )
 
 
 def assemble(
     event_size: int,
     make_layers: Callable[[Layers], Layer],
+    family: Family | None = None,
     *,
+    coupled: bool = True,
     num_layers: int = 8,
     hidden_sizes: Sequence[int] = (64, 64),
     activation: Activation = jax.nn.relu,
     between: Layer = lambda x: Reverse(),
     context: jax.Array | None = None,
     base: distrax.DistributionLike | None = None,
-    standardize: bool = False,
+    standardize: bool | str = False,
     support: Support | Sequence[Support] | None = None,
     remat: bool = False,
     unroll: bool = False,
     policy: jmp.Policy | None = None,
-) -> distrax.Transformed:
-    """A flow of the layers that `make_layers` returns, between a base and the data.
+) -> Transformed:
+    """Make a flow of the layers that `make_layers` returns, between a base and the data.
 
-    The circle is no image of the line: dimensions on circles start uniform, and have couplings of
-    circular splines, given all other dimensions. Those are transformed as if they were alone.
+    `make_layers` gets the options of layers, and returns the layer of all dimensions that are no
+    circles. The circle is no image of the line: dimensions on circles start uniform, and have
+    layers of circular splines. The others are transformed as if they were alone. `family` is what
+    happens to one dimension, if it is a family that does; `coupled` says whether dimensions depend
+    on each other. All other arguments are those of `FlowOptions`.
     """
     event_size = check_positive_int("event_size", event_size)
     check_positive_int("num_layers", num_layers)
     check_sizes("hidden_sizes", hidden_sizes)
+    check_choice("standardize", standardize, (False, True, "robust"))
+    _check_policy(policy)
+    normalizer = RobustStandardize if standardize == "robust" else Standardize
     batch_shape = ()
     if context is not None:
-        batch_shape = check_float_array("context", context, min_ndim=1).shape[:-1]
+        context = check_float_array("context", context, min_ndim=1)
+        batch_shape = context.shape[:-1]
+        if standardize:
+            context = Learned(normalizer(name="standardize_context")).inverse(context)
+    layers = Layers(num_layers, hidden_sizes, activation, between, context, remat, unroll, policy)
+    layer, normalize = make_layers(layers), None
+    if standardize:
+        normalize = normalizer()
+        layer = compose(normalize, layer)
+    supports = as_supports(support, event_size)
+    lines = [d for d in range(event_size) if supports[d].kind != "circle"]
+    circles = [d for d in range(event_size) if supports[d].kind == "circle"]
+    if family is not None and base is None and family.is_affine:
+        _warn_of_gaussian(event_size, len(lines), coupled)
+    bijectors = []
+    if any(entry.kind != "real" for entry in supports):
+        bijectors.append(onto(supports))
+    dtype = _noise_dtype(context)
+    distribution = make_base(base, len(lines), batch_shape, dtype) if lines else None
+    if circles:
+        angles = angle_layers(layers, coupled, normalize)
+        bijectors.append(Permutation(np.argsort(lines + circles)))
+        bijectors.append(GivenFirst(len(lines), layer, angles))
+        distribution = WithAngles(distribution, len(circles), batch_shape, dtype)
+    else:
+        bijectors.append(Learned(layer))
+    return Transformed(distribution, distrax.Chain(bijectors))
+
+
+def _noise_dtype(context: jax.Array | None) -> jnp.dtype:
+    """The dtype of the parameters that there are, and of the context; float32 at least."""
+    leaves = [leaf.dtype for leaf in jax.tree.leaves((hk.get_params(), context))]
+    floating = [dtype for dtype in leaves if jnp.issubdtype(dtype, jnp.floating)]
+    return jnp.result_type(jnp.float32, *floating)
+
+
+def _check_policy(policy: jmp.Policy | None) -> None:
     if policy is not None and not isinstance(policy, jmp.Policy):
         raise TypeError(
             "`policy` must be a `jmp.Policy`, such as "
             '`jmp.get_policy("params=float32,compute=bfloat16,output=float32")`; got '
             f"{policy=}."
         )
-    layers = Layers(num_layers, hidden_sizes, activation, between, context, remat, unroll, policy)
-    layer = make_layers(layers)
-    if standardize:
-        layer = compose(Standardize(), layer)
-    supports = as_supports(support, event_size)
-    lines = [d for d in range(event_size) if supports[d].kind != "circle"]
-    circles = [d for d in range(event_size) if supports[d].kind == "circle"]
-    bijectors = []
-    if any(entry.kind != "real" for entry in supports):
-        bijectors.append(onto(supports))
-    distribution = make_base(base, len(lines), batch_shape) if lines else None
-    if circles:
-        bijectors.append(Permutation(np.argsort(lines + circles)))
-        bijectors.append(GivenFirst(len(lines), layer, lambda x: _circular_layers(x, layers)))
-        distribution = WithAngles(distribution, len(circles), batch_shape)
-    else:
-        bijectors.append(Learned(layer))
-    return distrax.Transformed(distribution, distrax.Chain(bijectors))
 
 
-def elementwise_layer(family: Family, layers: Layers) -> Layer:
-    """Transforms each dimension by itself, given the context if there is one."""
-
-    def layer(x: jax.Array) -> distrax.Bijector:
-        shape = (x.shape[-1], family.num_params)
-        if layers.context is None:
-            params = hk.get_parameter("params", shape, x.dtype, init=jnp.zeros)
-        else:
-            params = layers.network(shape)(layers.context)
-        return distrax.Block(family.bijector(params), 1)
-
-    return layer
-
-
-def coupling_layer(
-    family: Family,
-    layers: Layers,
-    features: Callable[[jax.Array], jax.Array] = lambda kept: kept,
-) -> Layer:
-    """Transforms the second half of the event given the first, then mixes the dimensions.
-
-    A single dimension is transformed by itself. The network sees `features` of the first half.
-    """
-
-    def layer(x: jax.Array) -> distrax.Bijector:
-        event_size = x.shape[-1]
-        half = event_size // 2
-        if half == 0:
-            return elementwise_layer(family, layers)(x)
-        shape = (event_size - half, family.num_params)
-        network = layers.network(shape)
-        transform_half = distrax.SplitCoupling(
-            split_index=half,
-            event_ndims=1,
-            conditioner=lambda kept: network(features(jnp.asarray(kept)), layers.context),
-            bijector=family.bijector,
+def _warn_of_gaussian(event_size: int, num_lines: int, coupled: bool) -> None:
+    if num_lines == 1 or (num_lines > 1 and not coupled):
+        warnings.warn(
+            "Affine layers give a dimension that depends on no other a Gaussian density (given the "
+            f"context), whatever they learn; got {event_size=}. `flows.nsf_coupling`, or a family "
+            "such as `families.spline()`, learns other shapes.",
+            UserWarning,
+            stacklevel=4,
         )
-        return distrax.Chain([Learned(layers.between), transform_half])
-
-    return layer
-
-
-def _circular_layers(x: jax.Array | None, layers: Layers) -> Layer:
-    """Couplings of angles, given the other dimensions and the context."""
-    given = [array for array in (x, layers.context) if array is not None]
-    if len(given) == 2:
-        shape = jnp.broadcast_shapes(*(array.shape[:-1] for array in given))
-        given = [jnp.broadcast_to(array, shape + array.shape[-1:]) for array in given]
-    context = jnp.concatenate(given, axis=-1) if given else None
-    layer = coupling_layer(
-        families.circular_spline(),
-        layers._replace(context=context, between=lambda x: Reverse()),
-        features=lambda angle: jnp.concatenate([jnp.cos(angle), jnp.sin(angle)], axis=-1),
-    )
-    return layers.stack(layer)

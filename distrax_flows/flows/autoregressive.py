@@ -9,8 +9,9 @@ from distrax_flows import families
 from distrax_flows._checks import check_choice
 from distrax_flows.bijectors import MaskedAutoregressive
 from distrax_flows.families import Family
-from distrax_flows.flows._assemble import FlowOptions, Layers, assemble, elementwise_layer
-from distrax_flows.modules import MADE, Layer, Learned
+from distrax_flows.flows._assemble import FlowOptions, assemble
+from distrax_flows.flows._layers import Layers, elementwise_layer, reaching_spline
+from distrax_flows.modules import MADE, Layer
 
 __all__ = ["autoregressive", "bernstein_autoregressive", "iaf", "maf", "nsf_autoregressive"]
 
@@ -49,6 +50,7 @@ def autoregressive(
     return assemble(
         event_size,
         lambda layers: layers.stack(_layer(family, layers, fast)),
+        family,
         **options,
     )
 
@@ -105,8 +107,9 @@ def nsf_autoregressive(
 ) -> distrax.Transformed:
     """Neural spline flow, autoregressive: fast density, splines with learned linear tails.
 
-    `log_prob` takes one pass, `sample` is sequential (see `autoregressive`). As for `nsf_coupling`,
-    the data should be of about unit scale. The package's docstring has the other arguments.
+    `log_prob` takes one pass, `sample` is sequential (see `autoregressive`). As in `nsf_coupling`,
+    an affine map, given the dimensions before, precedes each spline, seen from the data; data of
+    about unit scale are best. The package's docstring has the other arguments.
 
     Reference:
         Durkan et al., "Neural Spline Flows", 2019, RQ-NSF (AR).
@@ -118,7 +121,8 @@ def nsf_autoregressive(
         >>> flow.log_prob(params, jnp.zeros((10, 3))).shape
         (10,)
     """
-    family = families.spline(num_bins, range_min, range_max)
+    # The density direction is the bijector's own: there the affine map comes first.
+    family = families.inverse(reaching_spline(num_bins, range_min, range_max))
     return autoregressive(event_size, family, fast="density", **options)
 
 
@@ -156,18 +160,19 @@ def _layer(family: Family, layers: Layers, fast: str) -> Layer:
     def layer(x: jax.Array) -> distrax.Bijector:
         event_size = x.shape[-1]
         if event_size == 1:
-            return elementwise_layer(family, layers)(x)
+            return layers.mixed(elementwise_layer(family, layers)(x))
         made = MADE(
             event_size,
             family.num_params,
             layers.hidden_sizes,
             layers.activation,
             context_size=None if context is None else context.shape[-1],
+            start=family.start,
             policy=layers.policy,
         )
         bijector = MaskedAutoregressive(made.network(context, x.dtype), family.bijector)
         if fast == "density":
             bijector = distrax.Inverse(bijector)
-        return distrax.Chain([Learned(layers.between), bijector])
+        return layers.mixed(bijector)
 
     return layer

@@ -6,7 +6,8 @@ import distrax
 
 from distrax_flows import families
 from distrax_flows.families import Family
-from distrax_flows.flows._assemble import FlowOptions, Layers, assemble, coupling_layer
+from distrax_flows.flows._assemble import FlowOptions, assemble
+from distrax_flows.flows._layers import Layers, coupling_layer, reaching_spline
 from distrax_flows.modules import (
     ActNormLayer,
     Layer,
@@ -41,6 +42,7 @@ def coupling(
     return assemble(
         event_size,
         lambda layers: layers.stack(coupling_layer(family, layers)),
+        family,
         **options,
     )
 
@@ -62,12 +64,12 @@ def nice(event_size: int, **options: Unpack[FlowOptions]) -> distrax.Transformed
         >>> print(f"{flow.log_prob(params, jnp.zeros(2)):.4f}")
         -1.8379
     """
+    family = families.additive()
 
     def make_layers(layers: Layers) -> Layer:
-        couplings = layers.stack(coupling_layer(families.additive(), layers))
-        return compose(couplings, ScaleLayer())
+        return compose(layers.stack(coupling_layer(family, layers)), ScaleLayer())
 
-    return assemble(event_size, make_layers, **options)
+    return assemble(event_size, make_layers, family, **options)
 
 
 def realnvp(
@@ -100,9 +102,12 @@ def nsf_coupling(
 ) -> distrax.Transformed:
     """Neural spline flow, coupling: rational-quadratic splines with learned linear tails.
 
-    Density and sampling both take one pass. Give it data of about unit scale, or
-    `standardize=True`: beyond `[range_min, range_max]` each layer is a line. The package's
-    docstring has the other arguments.
+    Density and sampling both take one pass. A spline maps `[range_min, range_max]` onto itself, so
+    that splines alone never reach beyond it: seen from the data, each is preceded by an affine map
+    that the same network gives, `families.chain(families.affine(), families.spline())`. Data of
+    about unit scale, or `standardize=True`, are best: outside of the interval each spline is a
+    line. `coupling(event_size, families.spline())` has splines alone. The package's docstring has
+    the other arguments.
 
     Reference:
         Durkan et al., "Neural Spline Flows", 2019, RQ-NSF (C).
@@ -114,7 +119,7 @@ def nsf_coupling(
         >>> flow.sample(params, jax.random.key(1), (10,)).shape
         (10, 2)
     """
-    return coupling(event_size, families.spline(num_bins, range_min, range_max), **options)
+    return coupling(event_size, reaching_spline(num_bins, range_min, range_max), **options)
 
 
 def bernstein_coupling(

@@ -8,8 +8,9 @@ import jax
 from distrax_flows import families
 from distrax_flows.bijectors.hierarchical import HierarchicalCoupling
 from distrax_flows.families import Family
-from distrax_flows.flows._assemble import FlowOptions, Layers, assemble, elementwise_layer
-from distrax_flows.modules import Layer, Learned, OrthogonalLayer
+from distrax_flows.flows._assemble import FlowOptions, assemble
+from distrax_flows.flows._layers import Layers, elementwise_layer
+from distrax_flows.modules import Layer, OrthogonalLayer
 
 __all__ = ["hint"]
 
@@ -39,6 +40,7 @@ def hint(
     return assemble(
         event_size,
         lambda layers: layers.stack(_layer(family, layers)),
+        family,
         **{"between": OrthogonalLayer(), **options},
     )
 
@@ -46,14 +48,13 @@ def hint(
 def _layer(family: Family, layers: Layers) -> Layer:
     def layer(x: jax.Array) -> distrax.Bijector:
         if x.shape[-1] == 1:
-            return elementwise_layer(family, layers)(x)
+            return layers.mixed(elementwise_layer(family, layers)(x))
 
         def conditioner(node, upper):
             start, split, stop = node
-            shape = (stop - split, family.num_params)
-            return layers.network(shape, name=f"node_{start}_{stop}")(upper, layers.context)
+            network = layers.network(stop - split, family, name=f"node_{start}_{stop}")
+            return network(upper, layers.context)
 
-        coupling = HierarchicalCoupling(conditioner, family.bijector)
-        return distrax.Chain([Learned(layers.between), coupling])
+        return layers.mixed(HierarchicalCoupling(conditioner, family.bijector))
 
     return layer

@@ -9,7 +9,8 @@ import jax
 from distrax_flows import families
 from distrax_flows._types import Activation
 from distrax_flows.families import Family
-from distrax_flows.flows._assemble import FlowOptions, assemble, elementwise_layer
+from distrax_flows.flows._assemble import FlowOptions, assemble, refuse
+from distrax_flows.flows._layers import elementwise_layer
 from distrax_flows.supports import Support
 
 __all__ = ["bernstein", "conditional_bernstein", "independent"]
@@ -23,8 +24,10 @@ def independent(
         y_d = f(x_d; theta_d),    theta free, or given by a network of the context
 
     One layer by default; both directions cost what the family costs. Networks are there for the
-    context only. See the package's docstring for the arguments; `family` is one of
-    `distrax_flows.families`.
+    context only. A dimension on a circle gets a circular spline in place of `family`. Splines alone
+    never reach beyond their interval: `families.chain(families.affine(), families.spline())` does.
+    See the package's docstring for the arguments; `family` is one of `distrax_flows.families`, and
+    `between` does not apply.
 
     Example:
         >>> import distrax_flows as dxf, jax, jax.numpy as jnp
@@ -33,9 +36,12 @@ def independent(
         >>> flow.sample(params, jax.random.key(1), (10,)).shape
         (10, 3)
     """
+    refuse("independent", options, "between")
     return assemble(
         event_size,
         lambda layers: layers.stack(elementwise_layer(family, layers)),
+        family,
+        coupled=False,
         **{"num_layers": 1, **options},
     )
 
@@ -44,7 +50,7 @@ class EndOptions(TypedDict, total=False):
     """The keyword arguments of `FlowOptions` that concern no network."""
 
     base: distrax.DistributionLike | None
-    standardize: bool
+    standardize: bool | str
     support: Support | Sequence[Support] | None
 
 

@@ -9,7 +9,8 @@ import jax.numpy as jnp
 
 from distrax_flows._checks import check_choice
 from distrax_flows._types import Activation
-from distrax_flows.flows._assemble import FlowOptions, Layers, assemble
+from distrax_flows.flows._assemble import FlowOptions, assemble, refuse
+from distrax_flows.flows._layers import Layers
 from distrax_flows.modules import (
     HouseholderLayer,
     Layer,
@@ -53,6 +54,7 @@ def planar(
         >>> flow.sample(params, jax.random.key(1), (10,)).shape
         (10, 2)
     """
+    refuse("planar", options, "between")
     return _residual(
         event_size, fast, lambda network: PlanarLayer(activation=unit, **network), options
     )
@@ -83,6 +85,7 @@ def radial(
         >>> flow.sample(params, jax.random.key(1), (10,)).shape
         (10, 2)
     """
+    refuse("radial", options, "between")
     return _residual(event_size, fast, lambda network: RadialLayer(**network), options)
 
 
@@ -120,6 +123,7 @@ def sylvester(
         >>> flow.sample(params, jax.random.key(1), (10,)).shape
         (10, 3)
     """
+    refuse("sylvester", options, "between")
 
     def make_layer(network: Mapping[str, Any]) -> Layer:
         def layer(x: jax.Array) -> distrax.Bijector:

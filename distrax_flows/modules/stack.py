@@ -1,5 +1,8 @@
 """Repetition of a learned layer, compiled once."""
 
+from collections.abc import Mapping
+from typing import Any
+
 import distrax
 import haiku as hk
 import jax
@@ -23,9 +26,13 @@ class Stack(hk.Module):
     input, and each one before it sees what its successor's inverse makes of that. A layer with a
     data-dependent initialisation is thus initialised exactly, at every depth.
 
+    Use it any number of times in a Haiku transform: all uses share the parameters that the first
+    one made.
+
     Args:
         layer: from an input `[..., D]` to a bijector that keeps the input's shape. It draws no
-            random numbers after initialisation.
+            random numbers after initialisation. Whatever else the stack is called with, each
+            repetition gets, too: `Stack(layer, 8)(x, given)` calls `layer(x, given)`.
         num_layers: number of repetitions.
         remat: whether gradients store the inputs of layers only (see `ScanChain`).
         unroll: whether each layer is compiled by itself (see `ScanChain`).
@@ -60,11 +67,24 @@ class Stack(hk.Module):
         self._num_layers = check_positive_int("num_layers", num_layers)
         self._options = {"remat": remat, "unroll": unroll}
 
-    def __call__(self, x: Float[Array, "... D"]) -> distrax.Bijector:
+    def __call__(self, x: Float[Array, "... D"], *given: Any) -> distrax.Bijector:
         """The chain of all repetitions; `forward` applies the first one first."""
         layer = hk.without_apply_rng(
-            hk.transform_with_state(lambda method, x: getattr(self._layer(x), method)(x))
+            hk.transform_with_state(lambda method, x: getattr(self._layer(x, *given), method)(x))
         )
+        params, state, update = self._variables(layer, x)
+        if state:
+            return StatefulChain(layer.apply, params, state, update, self._options)
+        return ScanChain(lambda params: _Applied(layer.apply, params, {}), params, **self._options)
+
+    @hk.transparent
+    def _variables(self, layer: hk.TransformedWithState, x: jax.Array):
+        """Stacked parameters and state, and a function that takes the new state."""
+        if hk.running_init():
+            prefix = f"{self.module_name}/layers/"
+            params, state = (_below(prefix, of) for of in (hk.get_params(), hk.get_current_state()))
+            if params or state:  # `hk.lift_with_state` would make others
+                return params, state, lambda state: None
 
         def init(key, x):
             def init_one(x, key):
@@ -78,10 +98,18 @@ class Stack(hk.Module):
 
         lifted, updater = hk.lift_with_state(init, name="layers")
         params, state = lifted(hk.next_rng_key() if hk.running_init() else None, x)
-        if state:
-            return StatefulChain(layer.apply, params, state, updater, self._options)
-        updater.ignore_update()
-        return ScanChain(lambda params: _Applied(layer.apply, params, {}), params, **self._options)
+        if not state:
+            updater.ignore_update()
+        return params, state, updater.update
+
+
+def _below(prefix: str, variables: Mapping[str, Any]) -> dict[str, Any]:
+    """The variables of the modules whose names begin with a prefix, without it."""
+    return {
+        name.removeprefix(prefix): arrays
+        for name, arrays in variables.items()
+        if name.startswith(prefix)
+    }
 
 
 class _Applied(distrax.Bijector):
@@ -107,11 +135,11 @@ class _Applied(distrax.Bijector):
 class StatefulChain(distrax.Bijector):
     """A `ScanChain` whose layers may change their state; lives inside the Haiku transform."""
 
-    def __init__(self, apply, params, state, updater, options):
+    def __init__(self, apply, params, state, update, options):
         super().__init__(event_ndims_in=1)
         self._apply = apply
         self._layers = params, state
-        self._updater = updater
+        self._update = update
         self._options = options
 
     @property
@@ -132,5 +160,5 @@ class StatefulChain(distrax.Bijector):
             return self._apply(*layer, method, x)
 
         out, state = scan_layers(apply, self._layers, x, reverse=reverse, **self._options)
-        self._updater.update(state)
+        self._update(state)
         return out

@@ -1,0 +1,144 @@
+"""The layers that flows are made of, from the options of a builder."""
+
+from collections.abc import Callable, Sequence
+from typing import NamedTuple
+
+import distrax
+import haiku as hk
+import jax
+import jax.numpy as jnp
+import jmp
+
+from distrax_flows import families
+from distrax_flows._types import Activation
+from distrax_flows.bijectors import Reverse
+from distrax_flows.families import Family
+from distrax_flows.modules import MLP, GivenFirst, Layer, Learned, Stack
+from distrax_flows.modules.mlp import starting_at
+
+__all__ = ["Layers", "angle_layers", "coupling_layer", "elementwise_layer", "reaching_spline"]
+
+
+class Layers(NamedTuple):
+    """The options that layers are made from."""
+
+    num_layers: int
+    hidden_sizes: Sequence[int]
+    activation: Activation
+    between: Layer
+    context: jax.Array | None
+    remat: bool
+    unroll: bool
+    policy: jmp.Policy | None
+
+    def network(self, event_size: int, family: Family, name: str | None = None) -> MLP:
+        """A dense network, to the parameters of a family for each dimension of an event."""
+        return MLP(
+            (event_size, family.num_params),
+            self.hidden_sizes,
+            self.activation,
+            start=family.start,
+            policy=self.policy,
+            name=name,
+        )
+
+    def stack(self, layer: Layer) -> Stack:
+        """All layers of a flow, each like `layer`."""
+        return Stack(layer, self.num_layers, remat=self.remat, unroll=self.unroll)
+
+    def mixed(self, bijector: distrax.Bijector) -> distrax.Bijector:
+        """The bijector, after which `between` mixes the dimensions."""
+        return distrax.Chain([Learned(self.between), bijector])
+
+
+def reaching_spline(num_bins: int, range_min: float, range_max: float) -> Family:
+    """Splines, and at their data end an affine map: their interval is not all that they reach.
+
+    A layer scales by no more than exp(2), so that rounding errors grow little from layer to layer.
+    """
+    spline = families.spline(num_bins, range_min, range_max)
+    return families.chain(families.affine(max_log_scale=2.0), spline)
+
+
+def elementwise_layer(family: Family, layers: Layers) -> Layer:
+    """Transforms each dimension independently, given the context if there is one."""
+
+    def layer(x: jax.Array) -> distrax.Bijector:
+        event_size = x.shape[-1]
+        if layers.context is None:
+            shape = (event_size, family.num_params)
+            init = starting_at(family.start, shape)
+            params = hk.get_parameter("params", shape, x.dtype, init)
+        else:
+            params = layers.network(event_size, family)(layers.context)
+        return distrax.Block(family.bijector(params), 1)
+
+    return layer
+
+
+def coupling_layer(family: Family, layers: Layers) -> Layer:
+    """Transforms the second half of the event given the first, then mixes the dimensions.
+
+    A single dimension is transformed on its own.
+    """
+
+    def layer(x: jax.Array) -> distrax.Bijector:
+        event_size = x.shape[-1]
+        half = event_size // 2
+        if half == 0:
+            return layers.mixed(elementwise_layer(family, layers)(x))
+        network = layers.network(event_size - half, family)
+        transform_half = distrax.SplitCoupling(
+            split_index=half,
+            event_ndims=1,
+            conditioner=lambda kept: network(jnp.asarray(kept), layers.context),
+            bijector=family.bijector,
+        )
+        return layers.mixed(transform_half)
+
+    return layer
+
+
+def angle_layers(
+    layers: Layers, coupled: bool, normalize: Layer | None
+) -> Callable[[jax.Array | None], Layer]:
+    """From the dimensions that are no circles to the layers of those that are.
+
+    Made once, so that all uses of a flow share its parameters. Every layer transforms every circle:
+    the first half of them, and the other half given the first.
+    """
+    family = families.circular_spline()
+    if not coupled:
+        alone = layers.stack(elementwise_layer(family, layers))
+        return lambda lines: alone
+
+    def layer(angles: jax.Array, lines: jax.Array | None) -> distrax.Bijector:
+        given = _join(lines, layers.context)
+
+        def rest(first: jax.Array | None) -> Layer:
+            on_circle = None if first is None else _join(jnp.cos(first), jnp.sin(first))
+            return elementwise_layer(family, layers._replace(context=_join(on_circle, given)))
+
+        half = angles.shape[-1] // 2
+        first = elementwise_layer(family, layers._replace(context=given))
+        return distrax.Chain([Reverse(), GivenFirst(half, first, rest)])
+
+    stack = layers.stack(layer)
+
+    def of_lines(lines: jax.Array | None) -> Layer:
+        if lines is not None and normalize is not None:
+            lines = Learned(normalize).inverse(lines)
+        return lambda angles: stack(angles, lines)
+
+    return of_lines
+
+
+def _join(*arrays: jax.Array | None) -> jax.Array | None:
+    """Features side by side, their batch axes broadcast; None if there are none."""
+    present = [array for array in arrays if array is not None]
+    if not present:
+        return None
+    shape = jnp.broadcast_shapes(*(array.shape[:-1] for array in present))
+    return jnp.concatenate(
+        [jnp.broadcast_to(array, shape + array.shape[-1:]) for array in present], axis=-1
+    )
