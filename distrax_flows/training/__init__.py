@@ -4,6 +4,8 @@ Keyword arguments that all fits share:
 
 * `optimizer`: any optax optimizer; `cosine_adam(num_steps)` by default. It is compiled in: make
   your own once, not per fit. One that takes the loss (`optax.contrib.reduce_on_plateau`) gets it.
+  It sees the parameters to train, without the fixed ones (`modules.is_fixed`), such as statistics
+  of standardised data: no weight decay moves those.
 * `ema_decay`: if given, the result, and what is validated, is the exponential moving average of
   the parameters, with this decay per step, corrected for its start at zero.
 * `eval_every`: steps between evaluations: validation, and the callback. 250 by default, or fewer

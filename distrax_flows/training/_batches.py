@@ -14,7 +14,6 @@ from distrax_flows.training._data import Batch, Table
 __all__ = [
     "Batches",
     "DataFn",
-    "as_keys",
     "each_key",
     "function_batches",
     "is_stream",
@@ -27,18 +26,6 @@ __all__ = [
 
 # Draws a fresh batch from a key: x, (x, context) or (x, context, weights).
 DataFn: TypeAlias = Callable[[jax.Array], Any]
-
-
-def as_keys(key: jax.Array) -> jax.Array:
-    """Random keys, `[]` or `[E]`, of the new kind; those of the old kind are arrays of integers."""
-    key = jnp.asarray(key)
-    if key.dtype == jnp.uint32 and key.shape[-1:] == (2,):
-        key = jax.random.wrap_key_data(key)
-    if not jnp.issubdtype(key.dtype, jax.dtypes.prng_key):
-        raise TypeError(f"`key` must be a random key, `jax.random.key(0)`; got {key!r}.")
-    if key.ndim > 1:
-        raise ValueError(f"`key` must be a random key, or a row of them; got {key.shape=}.")
-    return key
 
 
 def each_key(f: Callable, keys: jax.Array) -> Callable:

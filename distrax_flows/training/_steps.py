@@ -4,11 +4,13 @@ import dataclasses
 import functools
 from typing import Any, NamedTuple, Protocol
 
+import haiku as hk
 import jax
 import jax.numpy as jnp
 import optax
 
 from distrax_flows.flow import Flow, Params, State, StatefulFlow
+from distrax_flows.modules import is_fixed
 from distrax_flows.training._placement import Placement
 
 __all__ = ["Objective", "Steps", "TrainState"]
@@ -38,9 +40,9 @@ class Objective(Protocol):
 class TrainState(NamedTuple):
     """What a step changes. Of several fits at once, every leaf has their axis first."""
 
-    params: Params
+    params: Params  # all of them, fixed ones included
     flow: State  # of a StatefulFlow, else None
-    optimizer: Any
+    optimizer: Any  # of the trained parameters only, as is the average
     average: Any
     halted: jax.Array  # a loss or a gradient was not finite, and no step shall follow
 
@@ -67,13 +69,24 @@ class Steps:
     def start(self, params: Params, flow_state: State, shape: tuple[int, ...]) -> TrainState:
         """The state before the first step; `shape` is () or that of several fits, `(E,)`."""
 
-        def start(params):
-            average = None if self.ema_decay is None else optax.ema(self.ema_decay).init(params)
-            return self.optimizer.init(params), average
+        def start(trained):
+            average = None if self.ema_decay is None else optax.ema(self.ema_decay).init(trained)
+            return self.optimizer.init(trained), average
 
-        optimizer, average = (jax.vmap(start) if shape else start)(params)
+        trained, fixed = self.split(params)
+        optimizer, average = (jax.vmap(start) if shape else start)(trained)
+        params = hk.data_structures.merge(trained, fixed)  # dictionaries, as steps return them
         state = TrainState(params, flow_state, optimizer, average, jnp.zeros(shape, bool))
         return self.placement.state(state)
+
+    def split(self, params: Params) -> tuple[Params, Params]:
+        """The parameters to train, and the fixed ones; `hk.data_structures.merge` joins them.
+
+        Weight decay, and optimizers that only look at signs, move parameters without a gradient
+        too: fixed ones reach neither the optimizer, nor the average, nor the norm of the gradient.
+        """
+        fixed, trained = hk.data_structures.partition(is_fixed, params)
+        return trained, fixed
 
     def take(self, state: TrainState, batches: Any) -> tuple[TrainState, jax.Array, jax.Array]:
         """One step per batch; returns the state, and loss and norm of the gradient of each."""
@@ -83,7 +96,9 @@ class Steps:
         """The parameters, averaged if asked for, as a user takes them."""
         params = state.params
         if self.ema_decay is not None:
-            params = _average(state.average, params, self.ema_decay)
+            trained, fixed = self.split(params)
+            average = _average(state.average, trained, self.ema_decay)
+            params = hk.data_structures.merge(average, fixed)
         return self.objective.result(params, state.flow)
 
 
@@ -100,16 +115,21 @@ def _take(steps: Steps, state: TrainState, batches: Any):
 
 
 def _step(steps: Steps, state: TrainState, batch: Any):
-    (loss, flow_state), grads = jax.value_and_grad(steps.objective, has_aux=True)(
-        state.params, state.flow, batch
-    )
+    trained, fixed = steps.split(state.params)
+
+    def objective(trained):
+        params = hk.data_structures.merge(trained, fixed)
+        return steps.objective(params, state.flow, batch)
+
+    (loss, flow_state), grads = jax.value_and_grad(objective, has_aux=True)(trained)
     norm = optax.tree.norm(grads)
     finite = jnp.isfinite(loss) & jnp.isfinite(norm)
     optimizer = optax.with_extra_args_support(steps.optimizer)
-    updates, optimizer_state = optimizer.update(grads, state.optimizer, state.params, value=loss)
-    params, average = optax.apply_updates(state.params, updates), state.average
+    updates, optimizer_state = optimizer.update(grads, state.optimizer, trained, value=loss)
+    trained, average = optax.apply_updates(trained, updates), state.average
     if steps.ema_decay is not None:
-        _, average = optax.ema(steps.ema_decay).update(params, average)
+        _, average = optax.ema(steps.ema_decay).update(trained, average)
+    params = hk.data_structures.merge(trained, fixed)
     new = TrainState(params, flow_state, optimizer_state, average, state.halted)
     old = state if steps.skip else state._replace(halted=state.halted | ~finite)
     # One NaN in the state would stay for ever.

@@ -14,11 +14,11 @@ import numpy as np
 from jaxtyping import Array, Float
 
 from distrax_flows._checks import check_positive, check_positive_int
+from distrax_flows._keys import as_keys
 from distrax_flows.flow import Flow, Params, StatefulFlow
 from distrax_flows.training._batches import (
     Batches,
     DataFn,
-    as_keys,
     each_key,
     is_stream,
     read_rows,
@@ -43,7 +43,7 @@ def fit(
     flow: Flow | StatefulFlow,
     data: Float[Array, "N D"] | DataFn | Iterator[Any],
     *,
-    key: jax.Array,
+    key: jax.Array | int,
     num_steps: int | None = None,
     num_epochs: float | None = None,
     batch_size: int = 128,
@@ -76,7 +76,8 @@ def fit(
             Or a function `key -> [batch_size, D]` that JAX can trace and that draws a fresh batch;
             or an iterator of such batches, all of one size. Both may give `(x, context)` or
             `(x, context, weights)` in place of `x`; `context` may then be None.
-        key: random key, of initialisation, the order of the data and fresh draws; or `[E]` keys.
+        key: random key, or an integer seed: of initialisation, the order of the data and fresh
+            draws; or `[E]` keys.
         num_steps: number of gradient steps; 5,000 unless `num_epochs` is given.
         num_epochs: times that arrays are gone through, in place of `num_steps`.
         batch_size: rows of a batch of an array. A function draws as many as it likes.

@@ -11,12 +11,12 @@ import optax
 from jaxtyping import Array, Float
 
 from distrax_flows._checks import check_positive_int
+from distrax_flows._keys import as_keys
 from distrax_flows._mesh import check_rows
 from distrax_flows.flow import Flow, Params
 from distrax_flows.training._batches import (
     Batches,
     DataFn,
-    as_keys,
     each_key,
     is_stream,
     split_keys,
@@ -39,7 +39,7 @@ def fit_to_density(
     flow: Flow,
     log_density: LogDensityFn,
     *,
-    key: jax.Array,
+    key: jax.Array | int,
     num_steps: int = 5_000,
     num_samples: int = 256,
     context: Float[Array, "... C"] | None = None,
@@ -73,7 +73,7 @@ def fit_to_density(
         log_density: from `[..., D]` to `[...]`, the logarithm of p up to a constant, which JAX can
             trace; with a context, from both. It is compiled in: a function made anew, such as a
             lambda, compiles anew.
-        key: random key, or `[E]` keys for several fits at once, as in `fit`.
+        key: random key, or an integer seed; or `[E]` keys for several fits at once, as in `fit`.
         num_steps: number of gradient steps.
         num_samples: draws of each step (for each row of the context).
         context: `[..., C]`, or None; all of its rows, in every step.
