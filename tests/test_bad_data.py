@@ -50,6 +50,31 @@ CASES = {
         (FLOW, X.astype(int), {}),
         (TypeError, "`data` must be a floating-point array; got dtype int"),
     ),
+    "Julian dates": (
+        (FLOW, 2_450_000.5 + X.astype(float), {}),
+        (ValueError, r"must keep its values apart in float32; got columns \[0, 1\] that do not"),
+    ),
+    "a dictionary": (
+        (FLOW, {"x": X}, {}),
+        (TypeError, r"`data` must be made of arrays; got a dict with the keys \['x'\]"),
+    ),
+    "batches in dictionaries": (
+        (FLOW, iter([{"x": X}]), {}),
+        (TypeError, r"`data` must be made of arrays; got a dict with the keys \['x'\]"),
+    ),
+    "a masked array": (
+        (FLOW, np.ma.masked_less(X, -2.0), {}),
+        (TypeError, "`data` must not be a masked array; got one with 2 masked entries"),
+    ),
+    "strings": (
+        (FLOW, X.astype(str), {}),
+        (TypeError, "must be a floating-point array; got dtype <U"),
+    ),
+    "objects": ((FLOW, X.astype(object), {}), (TypeError, "got dtype object.*np.asarray")),
+    "times": (
+        (FLOW, X.astype(int).astype("datetime64[s]"), {}),
+        (TypeError, r"must be a floating-point array; got dtype datetime64\[s\]"),
+    ),
     "a vector": (
         (FLOW, X[:, 0], {}),
         (ValueError, r"`data` must have shape \[N, D\], .*; got data.shape=\(50,\)"),
@@ -91,6 +116,25 @@ CASES = {
         (FLOW, X, {"weights": X[:3, 0]}),
         (ValueError, r"`weights` must have shape \(50,\), .*; got weights.shape=\(3,\)"),
     ),
+    "weights that are all zero": (
+        (FLOW, X, {"weights": np.zeros(50)}),
+        (ValueError, "`weights` must be finite, at least 0, and not all 0; got zeros only"),
+    ),
+    "validation weights that are all zero": (
+        (FLOW, X, {"validation": (X, None, np.zeros(50))}),
+        (
+            ValueError,
+            r"`validation\[2\]` must be finite, at least 0, and not all 0; got zeros only",
+        ),
+    ),
+    "a fraction whose weights are all zero": (
+        (FLOW, X, {"validation": 0.02, "weights": np.eye(50)[0]}),
+        (ValueError, "`weights` must not all be 0 in the rows held out for `validation`; got"),
+    ),
+    "no weight left to train on": (
+        (FLOW, X, {"validation": 0.98, "weights": np.eye(50)[0], "batch_size": 1}),
+        (ValueError, "`weights` must not all be 0 in the rows left to train on; got zeros only"),
+    ),
     "validation data without context": (
         (CONDITIONAL, X, {"context": X, "validation": X}),
         (ValueError, "`context` must be given: this flow was built as a function of it"),
@@ -105,7 +149,7 @@ CASES = {
     ),
     "a function that draws integers": (
         (FLOW, lambda key: jnp.zeros((8, 2), int), {}),
-        (TypeError, "`data` must give floating-point arrays; got x of int32"),
+        (TypeError, "`data` must be a floating-point array; got dtype int32. Counts have no"),
     ),
     "a function, and a context beside it": (
         (FLOW, lambda key: jnp.zeros((8, 2)), {"context": X}),
@@ -174,9 +218,9 @@ def test_a_memory_map_is_checked_too(tmp_path):
     options = {"key": KEY, "batch_size": 8, "num_steps": 2}
     with pytest.raises(ValueError, match="the first being row 7"):
         dxf.fit(FLOW, np.load(tmp_path / "x.npy", mmap_mode="r"), **options)
-    with pytest.raises(TypeError, match="got a memory map of dtype int64"):
+    with pytest.raises(TypeError, match=r"got dtype int64.*dequantise them"):
         dxf.fit(FLOW, np.load(tmp_path / "i.npy", mmap_mode="r"), **options)
     # Finite where it was written, infinite in the precision of the fit.
     np.save(tmp_path / "d.npy", np.where(np.eye(50, 2) > 0, 1e300, X.astype(float)))
-    with pytest.raises(ValueError, match="2 of 50 rows are not"):
+    with pytest.raises(ValueError, match=r"must be finite in float32; 2 of 50 rows are not.*Scale"):
         dxf.fit(FLOW, np.load(tmp_path / "d.npy", mmap_mode="r"), **options)

@@ -254,6 +254,47 @@ def test_weights_count_as_copies_do():
     compare(weighted.history.validation_loss, copied.history.validation_loss)
 
 
+WEIGHTS = np.random.default_rng(0).uniform(0.5, 2.0, size=200)
+
+
+@pytest.mark.parametrize(
+    "weights",
+    [
+        (1e36 * WEIGHTS).astype(np.float32),
+        jnp.asarray(1e36 * WEIGHTS, jnp.float32),
+        np.exp(-98 + np.log(WEIGHTS)).astype(np.float32),  # subnormal: zeros for XLA
+        1e300 * WEIGHTS,
+        1e-300 * WEIGHTS,
+    ],
+)
+def test_only_ratios_of_weights_matter(weights):
+    x = data(200)
+    options = {"key": KEY, "num_steps": 3, "batch_size": 50, "optimizer": SGD}
+
+    def losses(weights):
+        by_fraction = dxf.fit(FLOW, x, weights=weights, validation=0.25, **options).history
+        given = dxf.fit(FLOW, x, validation=(x, None, weights), **options).history
+        return by_fraction.loss, by_fraction.validation_loss, given.validation_loss
+
+    exact = np.asarray(weights, np.float64) / np.max(np.asarray(weights, np.float64))
+    for actual, expected in zip(losses(weights), losses(exact), strict=True):
+        np.testing.assert_allclose(actual, expected, rtol=1e-6)
+        assert np.all(np.abs(expected) > 0.1)
+
+
+def test_weights_of_a_held_out_part_may_be_tiny_beside_others():
+    x = data(200)
+    options = {"key": KEY, "num_steps": 1, "batch_size": 50, "optimizer": optax.sgd(0.0)}
+    rows = np.asarray(jax.random.permutation(jax.random.fold_in(KEY, 2), 200))[:50]
+    weights = WEIGHTS.copy()
+    weights[rows] *= 1e-60
+    fitted = dxf.fit(FLOW, x, weights=weights, validation=0.25, **options)
+    start = {"~": {"shift": jnp.zeros(2), "log_scale": jnp.zeros(2)}}
+    losses = -FLOW.log_prob(start, x)
+    expected = np.average(losses[rows], weights=WEIGHTS[rows])
+    np.testing.assert_allclose(fitted.history.validation_loss[-1], expected, rtol=1e-5)
+
+
 def test_held_out_weights_are_those_of_examples():
     x = data(200)
     weights = jnp.where(x[:, 0] > 3.0, 10.0, 0.1)

@@ -9,7 +9,9 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from distrax_flows.training._data import Batch, Table
+from distrax_flows.training._arrays import as_array, as_floats, check_no_mapping, float_dtype
+from distrax_flows.training._data import Batch, Table, bounds
+from distrax_flows.training._rounding import check_rounding
 
 __all__ = [
     "Batches",
@@ -106,7 +108,8 @@ def read_rows(table: Table, rows: jax.Array) -> jax.Array:
     if not isinstance(table, np.memmap):
         return table[rows]
     index, back = np.unique(np.asarray(rows), return_inverse=True)
-    return jnp.asarray(np.asarray(table[index])[back].reshape(*rows.shape, *table.shape[1:]))
+    read = np.asarray(as_floats("data", table[index]))
+    return jnp.asarray(read[back].reshape(*rows.shape, *table.shape[1:]))
 
 
 @functools.partial(jax.jit, static_argnames="num_rows")
@@ -152,7 +155,14 @@ def iterator_batches(iterator: Iterator[Any], keys: jax.Array) -> Batches:
     Steps must be taken in order; those left out are drawn and dropped, so that a new iterator
     continues where another one stopped.
     """
-    drawn = (_check_batch(jax.tree.map(np.asarray, _as_batch(item))) for item in iterator)
+    first = list(itertools.islice(iterator, 1))
+    for item in first:
+        _check_first(item)
+    # Copied, as an iterator may write its next batch into the same array.
+    drawn = (
+        _check_batch(jax.tree.map(np.array, _as_batch(item)))
+        for item in itertools.chain(first, iterator)
+    )
     ahead = list(itertools.islice(drawn, 1))
     _check_drawn(ahead, 0, 1)
     drawn = itertools.chain(ahead, drawn)
@@ -186,8 +196,16 @@ def _check_drawn(batches: list[Batch], start: int, n: int) -> None:
         )
 
 
-def _as_batch(drawn: Any) -> Batch:
-    parts = tuple(drawn) if isinstance(drawn, tuple | list) else (drawn,)
+def _as_parts(drawn: Any) -> Batch:
+    """The parts of what a function or an iterator gave; a list of rows is `x`."""
+    check_no_mapping(
+        "data",
+        drawn,
+        "Give `x`, `(x, context)` or `(x, context, weights)`, as by "
+        '`((batch["x"], batch["context"]) for batch in data)`.',
+    )
+    rows = isinstance(drawn, list) and drawn and np.ndim(drawn[0]) == 1
+    parts = tuple(drawn) if isinstance(drawn, tuple | list) and not rows else (drawn,)
     if not 1 <= len(parts) <= 3:
         raise ValueError(
             "`data` must give `x`, `(x, context)` or `(x, context, weights)`; got a tuple of "
@@ -196,10 +214,30 @@ def _as_batch(drawn: Any) -> Batch:
     return Batch(*parts)
 
 
+def _as_batch(drawn: Any) -> Batch:
+    """A batch of arrays in the dtypes of a fit, of what a function or an iterator gave."""
+    parts = _as_parts(drawn)
+    x = as_floats("data", parts.x)
+    rest = zip(("context", "weights"), parts[1:], strict=True)
+    return Batch(
+        x, *(None if part is None else as_floats(name, part, x.dtype) for name, part in rest)
+    )
+
+
+def _check_first(drawn: Any) -> None:
+    """Raises if rounding merges values of the first batch of an iterator."""
+    for name, part in zip(("data", "context"), _as_parts(drawn)[:2], strict=True):
+        if part is None:
+            continue
+        array = as_array(name, part)
+        dtype = float_dtype(name, array.dtype, integers=np.float32)
+        if array.ndim == 2 and array.size:
+            check_rounding(name, array, *bounds(array), dtype)
+
+
 def _check_batch(batch: Batch) -> Batch:
     """Returns what a function or an iterator gave, or raises unless it is a batch."""
-    shapes = jax.tree.map(np.shape, batch)
-    x, context, weights = shapes
+    x, context, weights = jax.tree.map(np.shape, batch)
     rows = x[:1]
     fits = (
         len(x) == 2
@@ -207,11 +245,9 @@ def _check_batch(batch: Batch) -> Batch:
         and (weights is None or weights == rows)
     )
     if not fits:
+        shapes = [shape for shape in (x, context, weights) if shape is not None]
         raise ValueError(
             "`data` must give a batch [batch_size, D], with a context [batch_size, C] and weights "
-            f"[batch_size] if it has any; got shapes {[s for s in shapes if s is not None]}."
+            f"[batch_size] if it has any; got shapes {shapes}."
         )
-    for name, leaf in batch._asdict().items():
-        if leaf is not None and not jnp.issubdtype(leaf.dtype, jnp.floating):
-            raise TypeError(f"`data` must give floating-point arrays; got {name} of {leaf.dtype}.")
     return batch

@@ -16,6 +16,7 @@ from jaxtyping import Array, Float
 from distrax_flows._checks import check_positive, check_positive_int
 from distrax_flows._keys import as_keys
 from distrax_flows.flow import Flow, Params, StatefulFlow
+from distrax_flows.training._arrays import as_floats
 from distrax_flows.training._batches import (
     Batches,
     DataFn,
@@ -26,7 +27,14 @@ from distrax_flows.training._batches import (
     stream_batches,
     table_batches,
 )
-from distrax_flows.training._data import Batch, as_parts, blocks, check_columns_vary, check_data
+from distrax_flows.training._data import (
+    Batch,
+    as_parts,
+    blocks,
+    check_columns_vary,
+    check_data,
+    scale_weights,
+)
 from distrax_flows.training._loop import chunk_size
 from distrax_flows.training._objectives import MaximumLikelihood, evaluation_of, mean_loss
 from distrax_flows.training._placement import placement_on
@@ -132,7 +140,8 @@ def fit(
         subset, held_out = None, _held_out(validation)
         batches = stream_batches(data, data_keys)
     else:
-        table = check_data("data", data, context, weights)
+        names = Batch("data", "context", "weights")
+        table = check_data(Batch(data, context, weights), names)
         check_columns_vary("data", table.x)
         table, subset, held_out = _divide(table, validation, keys)
         batches = table_batches(table, data_keys, batch_size, subset)
@@ -196,8 +205,8 @@ def _held_out(validation: Any, event_size: int | None = None) -> Batch | None:
             "`validation` must be data where `data` is a function or an iterator; got the fraction "
             f"{validation}."
         )
-    parts = as_parts("validation", validation)
-    data = jax.tree.map(jnp.asarray, check_data("validation", *parts))
+    data = scale_weights(check_data(*as_parts("validation", validation)), "in `validation`")
+    data = jax.tree.map(lambda table: jnp.asarray(as_floats("validation", table)), data)
     if event_size not in (None, data.x.shape[1]):
         raise ValueError(
             f"`validation` must have rows like those of `data`, of size {event_size}; got shape "
@@ -211,7 +220,7 @@ def _divide(
 ) -> tuple[Batch, jax.Array | None, Batch | None]:
     """The data, the indices of the rows to train on, None meaning all, and those to validate on."""
     if not isinstance(validation, numbers.Real):
-        return data, None, _held_out(validation, data.x.shape[1])
+        return scale_weights(data, "in `data`"), None, _held_out(validation, data.x.shape[1])
     fraction = float(validation)
     if not 0 < fraction < 1:
         raise ValueError(
@@ -219,14 +228,16 @@ def _divide(
         )
     # The same rows for all fits of an ensemble, so that their losses compare.
     key = jax.random.fold_in(keys.reshape(-1)[0], 2)
-    rows = jax.random.permutation(key, len(data.x))
+    rows = np.asarray(jax.random.permutation(key, len(data.x)))
     size = max(1, round(fraction * len(rows)))
-    held_out = jax.tree.map(lambda table: read_rows(table, rows[:size]), data)
-    rows = rows[size:]
-    if data.weights is not None:
-        # Losses are in nats per example of either part.
-        data = data._replace(weights=data.weights / data.weights[rows].mean())
-    return data, rows, _held_out(held_out)
+    held_out, rows = rows[:size], rows[size:]
+    validation_data = scale_weights(data, "in the rows held out for `validation`", held_out)
+    validation_data = jax.tree.map(lambda table: read_rows(table, held_out), validation_data)
+    return (
+        scale_weights(data, "in the rows left to train on", rows),
+        jnp.asarray(rows),
+        validation_data,
+    )
 
 
 def _num_steps(

@@ -23,7 +23,13 @@ from distrax_flows.training._batches import (
     stream_batches,
     table_batches,
 )
-from distrax_flows.training._data import as_parts, check_columns_vary, check_data
+from distrax_flows.training._data import (
+    as_parts,
+    check_columns_vary,
+    check_context,
+    check_data,
+    scale_weights,
+)
 from distrax_flows.training._objectives import DensityBatch, LogDensityFn, ReverseKL
 from distrax_flows.training._placement import placement_on
 from distrax_flows.training._run import TrainingOptions, check_options, run
@@ -131,7 +137,7 @@ def fit_to_density(
             "for reverse KL alone; `fit` is for data alone."
         )
     if context is not None:
-        context = jnp.asarray(context)
+        context = check_context(context)
     keys = as_keys(key)
     init_keys, draw_keys = split_keys(keys)
     if params is None:
@@ -174,7 +180,7 @@ def _forward_batches(
 ) -> Batches:
     if is_stream(data):
         return stream_batches(data, keys)
-    table = check_data("data", *as_parts("data", data))
+    table = scale_weights(check_data(*as_parts("data", data)), "in `data`")
     check_columns_vary("data", table.x)
     check_support(flow, params, table)
     return table_batches(table, keys, batch_size)
