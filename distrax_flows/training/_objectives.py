@@ -17,6 +17,7 @@ __all__ = [
     "LogDensityFn",
     "MaximumLikelihood",
     "ReverseKL",
+    "check_log_density",
     "evaluation_of",
     "mean_loss",
 ]
@@ -65,6 +66,30 @@ def mean_loss(log_prob: jax.Array, weights: jax.Array | None) -> jax.Array:
 def evaluation_of(flow: Flow | StatefulFlow) -> Flow:
     """The flow whose parameters are the results of fits."""
     return flow.evaluation if isinstance(flow, StatefulFlow) else flow
+
+
+def check_log_density(
+    log_density: LogDensityFn, flow: Flow, params: Params, context: jax.Array | None
+) -> None:
+    """Raise unless `log_density` gives a number for each point.
+
+    Raises:
+        TypeError: it is no function.
+        ValueError: it gives another shape.
+    """
+    if not callable(log_density):
+        raise TypeError(
+            "`log_density` must be a function, such as the `log_prob` of a distribution; got "
+            f"{log_density!r}."
+        )
+    args = () if context is None else (context,)
+    x = jax.eval_shape(lambda: flow.sample(params, jax.random.key(0), (3,), context))
+    shape = jax.eval_shape(log_density, x, *args).shape
+    if shape != x.shape[:-1]:
+        raise ValueError(
+            f"`log_density` must give a number for each point: of points {x.shape}, it must give "
+            f"the shape {x.shape[:-1]}; got {shape}."
+        )
 
 
 class DensityBatch(NamedTuple):

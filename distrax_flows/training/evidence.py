@@ -7,8 +7,10 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float
 
 from distrax_flows._checks import check_positive_int
+from distrax_flows._keys import as_key
 from distrax_flows.flow import Flow, Params
-from distrax_flows.training._objectives import LogDensityFn
+from distrax_flows.training._arrays import as_floats
+from distrax_flows.training._objectives import LogDensityFn, check_log_density
 
 __all__ = ["Evidence", "evidence"]
 
@@ -18,13 +20,17 @@ class Evidence(NamedTuple):
 
     Attributes:
         log_z: `log(mean(w))`, an estimate of the logarithm of the normaliser of p, in nats; on
-            average too low, by about half of its variance.
-        log_z_stderr: its standard error, by the delta method. Where few draws carry the weight it
-            is too small, like that of `log_z` itself: see `ess`.
+            average too low, by about half of its variance. -inf if no draw has any weight.
+        log_z_stderr: its standard error, by the delta method; infinite if no draw has any weight.
+            Where few draws carry the weight it is too small, like that of `log_z` itself: see
+            `ess`.
         elbo: `mean(log(w))`, a lower bound of `log_z` on average, in nats.
         elbo_stderr: its standard error.
-        ess: `sum(w)^2 / sum(w^2)`, the effective sample size: of how many draws of p the weighted
-            draws of q are worth. Blind to modes that q has not found.
+        ess: `sum(w)^2 / sum(w^2)`, the effective sample size, from 0 to the number of draws: of how
+            many draws of p the weighted draws of q are worth. Blind to modes that q has not found.
+        kl: `log_z - elbo`, an estimate of `KL(q || p)`, in nats; infinite if a draw has no weight.
+
+    A constant in the logarithm of p changes `log_z` and `elbo` alone.
     """
 
     log_z: Float[Array, "..."]
@@ -32,11 +38,7 @@ class Evidence(NamedTuple):
     elbo: Float[Array, "..."]
     elbo_stderr: Float[Array, "..."]
     ess: Float[Array, "..."]
-
-    @property
-    def kl(self) -> Float[Array, "..."]:
-        """`log_z - elbo`, an estimate of `KL(q || p)`, in nats."""
-        return self.log_z - self.elbo
+    kl: Float[Array, "..."]
 
 
 def evidence(
@@ -44,26 +46,29 @@ def evidence(
     params: Params,
     log_density: LogDensityFn,
     *,
-    key: jax.Array,
+    key: jax.Array | int,
     num_samples: int = 10_000,
     context: Float[Array, "... C"] | None = None,
     batch_size: int | None = None,
 ) -> Evidence:
     """Estimates the normaliser of a density by importance sampling, with the flow as proposal.
 
-    Draws outside of the support of p, with a log-density of -inf, weigh nothing.
+    Draws outside of the support of p, with a log-density of -inf, weigh nothing. A log-density of
+    NaN makes all estimates NaN.
 
     Args:
         flow: the flow q.
         params: its parameters, such as `fit_to_density(...).params`.
         log_density: as in `fit_to_density`.
-        key: random key.
+        key: random key, or an integer seed.
         num_samples: number of draws (for each row of the context).
         context: `[..., C]` or None.
         batch_size: draws at a time, where memory is short; see `Flow`.
 
     Raises:
-        ValueError: `num_samples` is not an integer of at least 2.
+        TypeError: `log_density` is no function.
+        ValueError: `log_density` gives another shape; or `num_samples` is not an integer of at
+            least 2.
 
     Reference:
         Burda et al., "Importance Weighted Autoencoders", 2016, eq. 8; Kong, "A note on importance
@@ -81,18 +86,39 @@ def evidence(
     """
     if check_positive_int("num_samples", num_samples) < 2:
         raise ValueError(f"`num_samples` must be at least 2; got {num_samples=}.")
-    x, log_q = flow.sample_and_log_prob(params, key, (num_samples,), context, batch_size=batch_size)
-    log_p = log_density(x) if context is None else log_density(x, context)
-    log_w = log_p - log_q
-    log_sum = jax.nn.logsumexp(log_w, axis=0)
-    # Of weights that add up to one: a constant of `log_density` cancels before anything is squared.
-    ess = jnp.exp(-jax.nn.logsumexp(2 * (log_w - log_sum), axis=0))
-    # The relative variance of the mean of w is (n / ess - 1) / n.
-    variance = jnp.maximum(1 / ess - 1 / num_samples, 0.0)
-    return Evidence(
-        log_z=log_sum - jnp.log(num_samples),
-        log_z_stderr=jnp.sqrt(variance),
-        elbo=jnp.mean(log_w, axis=0),
-        elbo_stderr=jnp.std(log_w, axis=0) / num_samples**0.5,
-        ess=ess,
+    if context is not None:
+        context = as_floats("context", context, jnp.result_type(float))
+    check_log_density(log_density, flow, params, context)
+    x, log_q = flow.sample_and_log_prob(
+        params, as_key(key), (num_samples,), context, batch_size=batch_size
     )
+    return _estimates(log_density(x) if context is None else log_density(x, context), log_q)
+
+
+def _estimates(log_p: jax.Array, log_q: jax.Array) -> Evidence:
+    """From the log-densities of draws of q, along the first axis."""
+    # What all have in common goes first: beside a constant of 1e7, float32 has no digits left for
+    # `log_q`, nor for what weights are averaged from.
+    constant = _finite_or_zero(jnp.max(log_p, axis=0))
+    log_w = (log_p - constant) - log_q
+    largest = _finite_or_zero(jnp.max(log_w, axis=0))
+    residuals = log_w - largest
+    weights = jnp.exp(residuals)
+    log_mean, mean_log = jnp.log(jnp.mean(weights, axis=0)), jnp.mean(residuals, axis=0)
+    # Relative to their mean, so that the effective sample size never exceeds the number of draws.
+    relative = weights / jnp.mean(weights, axis=0)
+    variance = jnp.where(log_mean == -jnp.inf, jnp.inf, jnp.mean((relative - 1) ** 2, axis=0))
+    bounded = mean_log != -jnp.inf  # false where a draw is outside of the support of p
+    num_samples = len(log_q)
+    return Evidence(
+        log_z=constant + largest + log_mean,
+        log_z_stderr=jnp.sqrt(variance / num_samples),
+        elbo=constant + largest + mean_log,
+        elbo_stderr=jnp.where(bounded, jnp.std(residuals, axis=0), jnp.inf) / num_samples**0.5,
+        ess=num_samples / (1 + variance),
+        kl=jnp.where(bounded, log_mean - mean_log, jnp.inf),
+    )
+
+
+def _finite_or_zero(value: jax.Array) -> jax.Array:
+    return jnp.where(jnp.isfinite(value), value, 0)

@@ -30,7 +30,12 @@ from distrax_flows.training._data import (
     check_data,
     scale_weights,
 )
-from distrax_flows.training._objectives import DensityBatch, LogDensityFn, ReverseKL
+from distrax_flows.training._objectives import (
+    DensityBatch,
+    LogDensityFn,
+    ReverseKL,
+    check_log_density,
+)
 from distrax_flows.training._placement import placement_on
 from distrax_flows.training._run import TrainingOptions, check_options, run
 from distrax_flows.training.fit import check_support
@@ -144,7 +149,7 @@ def fit_to_density(
         init = functools.partial(_init, flow, context)
         params = each_key(init, keys)(init_keys)
     one = jax.tree.map(lambda leaf: leaf[0], params) if keys.ndim else params
-    _check_log_density(log_density, flow, one, context)
+    check_log_density(log_density, flow, one, context)
     forward = None
     if data is None:
         forward_weight = 0.0
@@ -212,21 +217,3 @@ def _density_batches(
     if forward is not None:
         step_bytes += forward.step_bytes
     return Batches(take, step_bytes * keys.size)
-
-
-def _check_log_density(
-    log_density: LogDensityFn, flow: Flow, params: Params, context: jax.Array | None
-) -> None:
-    if not callable(log_density):
-        raise TypeError(
-            "`log_density` must be a function, such as the `log_prob` of a distribution; got "
-            f"{log_density!r}."
-        )
-    args = () if context is None else (context,)
-    x = jax.eval_shape(lambda: flow.sample(params, jax.random.key(0), (3,), context))
-    shape = jax.eval_shape(log_density, x, *args).shape
-    if shape != x.shape[:-1]:
-        raise ValueError(
-            f"`log_density` must give a number for each point: of points {x.shape}, it must give "
-            f"the shape {x.shape[:-1]}; got {shape}."
-        )
