@@ -1,6 +1,8 @@
 """Fitting: the maximum-likelihood solution, determinism, and what is compiled when."""
 
 import re
+import sys
+import types
 
 import distrax
 import haiku as hk
@@ -14,6 +16,7 @@ import distrax_flows as dxf
 from distrax_flows.modules import Learned
 from distrax_flows.training._batches import function_batches, table_batches
 from distrax_flows.training._data import Batch
+from distrax_flows.training._progress_bar import progress_bar
 
 
 def gaussian_flow(context=None):
@@ -474,3 +477,47 @@ def test_progress_bar_shows_the_loss(capsys):
     dxf.fit(FLOW, data(), progress=False, **options)
     dxf.fit(FLOW, data(), **options)  # not a terminal
     assert capsys.readouterr().err == ""
+
+
+class Shell:
+    kernel: object = None
+
+
+@pytest.mark.parametrize("kernel", [None, object()])
+def test_progress_bar_shows_in_notebooks(capsys, monkeypatch, kernel):
+    pytest.importorskip("tqdm")
+    shell = Shell()
+    shell.kernel = kernel
+    ipython = types.SimpleNamespace(get_ipython=lambda: shell)
+    monkeypatch.setitem(sys.modules, "IPython", ipython)
+    with progress_bar(10, 0, None) as bar:
+        bar.update(10)
+    assert ("10/10" in capsys.readouterr().err) == (kernel is not None)
+    with progress_bar(10, 0, False) as bar:
+        bar.update(10)
+    assert capsys.readouterr().err == ""
+
+
+def test_a_fit_has_a_short_repr_and_is_a_tuple():
+    options = {"num_steps": 20, "optimizer": OPTIMIZER, "validation": 0.2}
+    fitted = dxf.fit(FLOW, data(), key=KEY, **options)
+    params, history = fitted
+    loss, best = history.loss[-1], history.validation_loss.min()
+    assert re.fullmatch(
+        rf"Fit\(4 parameters, History\(20 steps, last loss {loss:.4f}, best validation loss "
+        rf"{best:.4f}, \d+\.\d s\)\)",
+        repr(fitted),
+    )
+    assert params is fitted.params
+    several = dxf.fit(FLOW, data(), key=jax.random.split(KEY, 3), **options)
+    low, high = several.history.loss[:, -1].min(), several.history.loss[:, -1].max()
+    assert f"3 fits, 20 steps, last loss {low:.4f} to {high:.4f}, " in repr(several)
+    assert len(repr(several)) < 200
+
+
+def test_start_up_that_is_not_known_is_nan():
+    options = {"key": KEY, "num_steps": 20, "optimizer": OPTIMIZER}
+    one_chunk = dxf.fit(FLOW, data(), **options).history
+    assert np.isnan(one_chunk.compile_seconds)
+    assert one_chunk.train_seconds > 0
+    assert dxf.fit(FLOW, data(), eval_every=5, **options).history.compile_seconds >= 0

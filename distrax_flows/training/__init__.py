@@ -31,7 +31,7 @@ Keyword arguments that all fits share:
   default, or "warn" and go on. Older checkpoints stay whole in any case.
 * `callback`: called as `callback(steps_done, params)` before the first step and at each evaluation.
 * `progress`: whether to show a tqdm bar with the loss (needs tqdm); None, the default, shows it on
-  a terminal only.
+  a terminal and in a notebook.
 """
 
 from distrax_flows.training._checkpoints import CheckpointError

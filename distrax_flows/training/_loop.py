@@ -205,7 +205,7 @@ class Loop:
         size = self.chunk
         usual = seconds[first + size : first + (int(progress.step) - first) // size * size]
         if not usual.size:
-            return seconds, 0.0
+            return seconds, float("nan")
         startup = max(0.0, float(seconds[first : first + size].mean() - np.median(usual))) * size
         seconds[first : first + size] -= startup / size
         return seconds, startup

@@ -2,6 +2,7 @@
 
 from typing import NamedTuple
 
+import jax
 import numpy as np
 
 from distrax_flows.flow import Params
@@ -22,8 +23,8 @@ class History(NamedTuple):
         validation_loss: `[evaluations]`, mean negative log-likelihood of the validation data at
             each, in nats; empty without such data.
         compile_seconds: start-up: by how much the first chunk of steps, initialisation included,
-            took longer than the others; mostly tracing and compiling. Unknown, and counted as
-            training, if there was one chunk only.
+            took longer than the others; mostly tracing and compiling. NaN where there was one
+            chunk only: then it is not known, and counted as training.
         stopped_early: whether `patience` ended the fit.
     """
 
@@ -34,6 +35,20 @@ class History(NamedTuple):
     validation_loss: np.ndarray
     compile_seconds: float
     stopped_early: bool
+
+    def __repr__(self) -> str:
+        *fits, steps = self.loss.shape
+        text = [f"{steps} steps"]
+        if fits:
+            text.insert(0, f"{fits[0]} fits")
+        if steps:
+            text.append(f"last loss {_range(self.loss[..., -1])}")
+        if len(self.evaluated_steps) and self.validation_loss.size:
+            best = np.fmin.reduce(self.validation_loss, axis=-1)
+            text.append(f"best validation loss {_range(best)}")
+        if self.num_skipped:
+            text.append(f"{self.num_skipped} steps left out")
+        return f"History({', '.join(text)}, {self.train_seconds:.1f} s)"
 
     @property
     def train_seconds(self) -> float:
@@ -60,6 +75,10 @@ class Fit(NamedTuple):
     params: Params
     history: History
 
+    def __repr__(self) -> str:
+        size = sum(leaf.size for leaf in jax.tree.leaves(self.params))
+        return f"Fit({size:,} parameters, {self.history})"
+
 
 class FitInterrupted(KeyboardInterrupt):
     """Ctrl-C ended a fit; `fit` holds what it had reached."""
@@ -75,3 +94,9 @@ class NonFiniteError(FloatingPointError):
     def __init__(self, message: str, fit: Fit):
         super().__init__(message)
         self.fit = fit
+
+
+def _range(values: np.ndarray) -> str:
+    """One number, or the least and the greatest of several."""
+    low, high = np.min(values), np.max(values)
+    return f"{low:.4f}" if values.ndim == 0 else f"{low:.4f} to {high:.4f}"
