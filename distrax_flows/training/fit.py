@@ -37,6 +37,7 @@ from distrax_flows.training._data import (
 )
 from distrax_flows.training._loop import chunk_size
 from distrax_flows.training._objectives import MaximumLikelihood, evaluation_of, mean_loss
+from distrax_flows.training._outliers import warn_of_outliers
 from distrax_flows.training._placement import placement_on
 from distrax_flows.training._run import TrainingOptions, check_options, run
 from distrax_flows.training.results import Fit
@@ -134,13 +135,12 @@ def fit(
             raise ValueError("`patience` needs `validation` data to look at; got none.")
     keys = as_keys(key)
     init_keys, data_keys = split_keys(keys)
-    table = None
+    table, names = None, Batch("data", "context", "weights")
     if is_stream(data):
         _check_absent(context=context, weights=weights, num_epochs=num_epochs)
         subset, held_out = None, _held_out(validation)
         batches = stream_batches(data, data_keys)
     else:
-        names = Batch("data", "context", "weights")
         table = check_data(Batch(data, context, weights), names)
         check_columns_vary("data", table.x)
         table, subset, held_out = _divide(table, validation, keys)
@@ -151,6 +151,7 @@ def fit(
         params = _init(flow, init_keys, batches, chunk)
     if table is not None:
         one = jax.tree.map(lambda leaf: leaf[0], params) if keys.ndim else params
+        warn_of_outliers(one[0] if isinstance(flow, StatefulFlow) else one, table, names)
         check_support(evaluation_of(flow), one, table)
     flow_state = None
     if isinstance(flow, StatefulFlow):
