@@ -10,6 +10,7 @@ from distrax_flows._checks import check_positive_int
 from distrax_flows._keys import as_key
 from distrax_flows.flow import Flow, Params
 from distrax_flows.training._arrays import as_floats
+from distrax_flows.training._ends import warn_of_ends
 from distrax_flows.training._objectives import LogDensityFn, check_log_density
 
 __all__ = ["Evidence", "evidence"]
@@ -54,7 +55,9 @@ def evidence(
     """Estimates the normaliser of a density by importance sampling, with the flow as proposal.
 
     Draws outside of the support of p, with a log-density of -inf, weigh nothing. A log-density of
-    NaN makes all estimates NaN.
+    NaN makes all estimates NaN. Where the flow ends and p goes on, as beyond the interval of its
+    splines, no draw tells of what is missing: then a warning does, outside of jit and for at least
+    a thousand draws.
 
     Args:
         flow: the flow q.
@@ -92,6 +95,7 @@ def evidence(
     x, log_q = flow.sample_and_log_prob(
         params, as_key(key), (num_samples,), context, batch_size=batch_size
     )
+    warn_of_ends(flow, params, log_density, x, context)
     return _estimates(log_density(x) if context is None else log_density(x, context), log_q)
 
 

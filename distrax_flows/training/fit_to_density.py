@@ -30,19 +30,21 @@ from distrax_flows.training._data import (
     check_data,
     scale_weights,
 )
+from distrax_flows.training._ends import warn_of_ends
 from distrax_flows.training._objectives import (
     DensityBatch,
     LogDensityFn,
     ReverseKL,
     check_log_density,
 )
-from distrax_flows.training._placement import placement_on
+from distrax_flows.training._placement import here, placement_on
 from distrax_flows.training._run import TrainingOptions, check_options, run
 from distrax_flows.training.fit import check_support
 from distrax_flows.training.results import Fit
 
 __all__ = ["fit_to_density"]
 
+_END_SAMPLES = 4_000  # draws that show where the flow ends
 _INIT_SAMPLES = 1024  # draws from the base on which layers may initialise themselves
 
 
@@ -156,7 +158,7 @@ def fit_to_density(
     else:
         data_keys, draw_keys = split_keys(draw_keys)
         forward = _forward_batches(data, data_keys, batch_size, flow, one)
-    return run(
+    fitted = run(
         ReverseKL(flow, log_density, num_samples, path_gradient, forward_weight, placement),
         _density_batches(draw_keys, annealing, context, forward),
         params,
@@ -174,6 +176,14 @@ def fit_to_density(
         placement=placement,
         **options,
     )
+    params = here(fitted.params)
+    rows = 1 if context is None else context[..., 0].size
+    shape = (max(1_000, _END_SAMPLES // rows),)
+    for i, key in enumerate(draw_keys.reshape(-1)):
+        one = jax.tree.map(lambda leaf: leaf[i], params) if keys.ndim else params  # noqa: B023
+        x = flow.sample(one, key, shape, context)
+        warn_of_ends(flow, one, log_density, x, context)
+    return fitted
 
 
 def _init(flow: Flow, context: jax.Array | None, key: jax.Array) -> Params:
