@@ -14,9 +14,10 @@ import pytest
 
 import distrax_flows as dxf
 from distrax_flows.modules import Learned
-from distrax_flows.training._batches import function_batches, table_batches
+from distrax_flows.training._batches import table_batches
 from distrax_flows.training._data import Batch
 from distrax_flows.training._progress_bar import progress_bar
+from distrax_flows.training._streams import function_batches
 
 
 def gaussian_flow(context=None):

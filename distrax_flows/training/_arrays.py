@@ -79,7 +79,7 @@ def float_dtype(name: str, dtype: Any, integers: Any = None) -> np.dtype:
     if jnp.issubdtype(dtype, jnp.floating):
         wide = np.float64 if dtype.itemsize > 4 else np.float32
         return jax.dtypes.canonicalize_dtype(wide)
-    kind = getattr(dtype, "kind", None)  # dtypes of random keys have none
+    kind = getattr(dtype, "kind", "")  # dtypes of random keys have none
     if kind not in ("b", "i", "u"):
         remedy = _REMEDIES.get(kind, "Convert it to float32.").format(name=name)
     elif integers is not None:

@@ -103,6 +103,7 @@ def scale_weights(data: Batch, what: str, rows: Any = slice(None)) -> Batch:
     """
     if data.weights is None:
         return data
+    rows = rows if isinstance(rows, slice) else np.asarray(rows)
     part = data.weights[rows]
     if not part.any():
         raise ValueError(f"`weights` must not all be 0 {what}; got zeros only.")

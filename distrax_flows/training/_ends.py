@@ -1,9 +1,12 @@
 """Samples that end where the density they are to have goes on."""
 
+import itertools
 import warnings
 
 import jax
+import jax.numpy as jnp
 import numpy as np
+from jax.core import Tracer
 
 from distrax_flows.flow import Flow, Params
 from distrax_flows.training._objectives import LogDensityFn
@@ -44,29 +47,21 @@ def warn_of_ends(
             a thousand.
         context: `[..., C]` or None.
     """
-    if isinstance(x, jax.core.Tracer) or len(x) < _MIN_SAMPLES:
+    if isinstance(x, Tracer) or len(x) < _MIN_SAMPLES:
         return
-    x = np.asarray(x)
-    args = () if context is None else (context,)
+    samples, args = np.asarray(x), () if context is None else (context,)
     ends = []
-    for sign in (1, -1):
-        half = max(_MIN_TAIL, len(x) // 100)
-        rows = np.argsort(-sign * x, axis=0)[: 2 * half]
-        distance = np.abs(np.take_along_axis(x, rows[:1], 0) - np.take_along_axis(x, rows, 0))
-        abrupt = distance[half - 1] <= _ABRUPT * (distance[-1] - distance[half - 1])
-        for d in np.flatnonzero(abrupt.reshape(-1, x.shape[-1]).any(axis=0)):
-            outermost = np.take_along_axis(x, rows[..., d, None], 0)
-            end = outermost[0, ..., d]
-            beyond = outermost.copy()
-            least = _LEAST_STEP * np.subtract(*np.quantile(x[..., d], [0.75, 0.25], axis=0))
-            beyond[..., d] = end + sign * np.maximum(distance[..., d], least)
-            with np.errstate(invalid="ignore"):
-                drop = np.subtract(log_density(beyond, *args), log_density(outermost, *args))
-                outside = ~np.isfinite(flow.log_prob(params, beyond, context))
-                drop = np.median(np.where(outside, -np.inf, drop), axis=0)
-            if (abrupt[..., d] & (drop > _DROP)).any():
-                where = end[abrupt[..., d] & (drop > _DROP)].flat[0]
-                ends.append(f"those of dimension {d} at {where:.4g}")
+    for sign, d in itertools.product((1, -1), range(samples.shape[-1])):
+        tail, mirrored, abrupt = _tail(samples, sign, d)
+        if not abrupt.any():
+            continue
+        with np.errstate(invalid="ignore"):
+            drop = np.subtract(log_density(mirrored, *args), log_density(tail, *args))
+            outside = ~np.isfinite(flow.log_prob(params, mirrored, context))
+            drop = np.median(np.where(outside, -np.inf, drop), axis=0)
+        goes_on = abrupt & (drop > _DROP)
+        if goes_on.any():
+            ends.append(f"those of dimension {d} at {np.asarray(tail[0, ..., d])[goes_on][0]:.4g}")
     if ends:
         warnings.warn(
             f"Samples of the flow end where `log_density` goes on: {', '.join(ends)}. What is "
@@ -75,3 +70,20 @@ def warn_of_ends(
             "range, or `standardize=True`; or choose another support.",
             stacklevel=3,
         )
+
+
+def _tail(x: np.ndarray, sign: int, d: int) -> tuple[jax.Array, jax.Array, np.ndarray]:
+    """The samples with the outermost values of a dimension, to one side, the outermost one first.
+
+    Returns them, `[T, ..., D]`, their mirror images at that outermost value, and whether they end
+    abruptly there, `[...]`.
+    """
+    half = max(_MIN_TAIL, len(x) // 100)
+    rows = np.argsort(-sign * x[..., d], axis=0)[: 2 * half]
+    tail = np.take_along_axis(x, rows[..., None], axis=0)
+    distance = np.abs(tail[0, ..., d] - tail[..., d])
+    abrupt = distance[half - 1] <= _ABRUPT * (distance[-1] - distance[half - 1])
+    mirrored = tail.copy()
+    least = _LEAST_STEP * np.subtract(*np.quantile(x[..., d], [0.75, 0.25], axis=0))
+    mirrored[..., d] = tail[0, ..., d] + sign * np.maximum(distance, least)
+    return jnp.asarray(tail), jnp.asarray(mirrored), abrupt

@@ -126,10 +126,11 @@ def _step(steps: Steps, state: TrainState, batch: Any):
     finite = jnp.isfinite(loss) & jnp.isfinite(norm)
     optimizer = optax.with_extra_args_support(steps.optimizer)
     updates, optimizer_state = optimizer.update(grads, state.optimizer, trained, value=loss)
-    trained, average = optax.apply_updates(trained, updates), state.average
+    moved: Any = optax.apply_updates(trained, updates)
+    average = state.average
     if steps.ema_decay is not None:
-        _, average = optax.ema(steps.ema_decay).update(trained, average)
-    params = hk.data_structures.merge(trained, fixed)
+        _, average = optax.ema(steps.ema_decay).update(moved, average)
+    params = hk.data_structures.merge(moved, fixed)
     new = TrainState(params, flow_state, optimizer_state, average, state.halted)
     old = state if steps.skip else state._replace(halted=state.halted | ~finite)
     # One NaN in the state would stay for ever.

@@ -1,48 +1,39 @@
 """Maximum likelihood."""
 
 import functools
-import itertools
 import math
-import numbers
 import time
 from collections.abc import Iterator
 from typing import Any, Unpack
 
 import jax
-import jax.numpy as jnp
-import numpy as np
 from jaxtyping import Array, Float
 
 from distrax_flows._checks import check_positive, check_positive_int
 from distrax_flows._keys import as_keys
 from distrax_flows.flow import Flow, Params, StatefulFlow
-from distrax_flows.training._arrays import as_floats
 from distrax_flows.training._batches import (
     Batches,
-    DataFn,
     each_key,
-    is_stream,
-    read_rows,
     split_keys,
-    stream_batches,
     table_batches,
 )
 from distrax_flows.training._data import (
     Batch,
-    as_parts,
-    blocks,
     check_columns_vary,
     check_data,
-    scale_weights,
 )
 from distrax_flows.training._loop import chunk_size
 from distrax_flows.training._objectives import MaximumLikelihood, evaluation_of, mean_loss
 from distrax_flows.training._outliers import warn_of_outliers
 from distrax_flows.training._placement import placement_on
 from distrax_flows.training._run import TrainingOptions, check_options, run
+from distrax_flows.training._streams import DataFn, is_stream, stream_batches
+from distrax_flows.training._support import check_support
+from distrax_flows.training._validation import divide, held_out_data
 from distrax_flows.training.results import Fit
 
-__all__ = ["check_support", "fit"]
+__all__ = ["fit"]
 
 _MAX_INIT_ROWS = 2**14  # rows that a data-dependent initialisation sees
 _EVALUATION_ROWS = 2**13  # rows whose density is evaluated together
@@ -138,19 +129,19 @@ def fit(
     table, names = None, Batch("data", "context", "weights")
     if is_stream(data):
         _check_absent(context=context, weights=weights, num_epochs=num_epochs)
-        subset, held_out = None, _held_out(validation)
+        subset, held_out = None, held_out_data(validation)
         batches = stream_batches(data, data_keys)
     else:
         table = check_data(Batch(data, context, weights), names)
         check_columns_vary("data", table.x)
-        table, subset, held_out = _divide(table, validation, keys)
+        table, subset, held_out = divide(table, validation, keys)
         batches = table_batches(table, data_keys, batch_size, subset)
     num_steps = _num_steps(num_steps, num_epochs, batches, batch_size)
     chunk = chunk_size(num_steps, options.get("eval_every"), batches)
     if params is None:
         params = _init(flow, init_keys, batches, chunk)
     if table is not None:
-        one = jax.tree.map(lambda leaf: leaf[0], params) if keys.ndim else params
+        one: Any = jax.tree.map(lambda leaf: leaf[0], params) if keys.ndim else params
         warn_of_outliers(one[0] if isinstance(flow, StatefulFlow) else one, table, names)
         check_support(evaluation_of(flow), one, table)
     flow_state = None
@@ -198,49 +189,6 @@ def _validate(
     return (jax.vmap(loss) if shape else loss)(params)
 
 
-def _held_out(validation: Any, event_size: int | None = None) -> Batch | None:
-    if validation is None:
-        return None
-    if isinstance(validation, numbers.Real):
-        raise ValueError(
-            "`validation` must be data where `data` is a function or an iterator; got the fraction "
-            f"{validation}."
-        )
-    data = scale_weights(check_data(*as_parts("validation", validation)), "in `validation`")
-    data = jax.tree.map(lambda table: jnp.asarray(as_floats("validation", table)), data)
-    if event_size not in (None, data.x.shape[1]):
-        raise ValueError(
-            f"`validation` must have rows like those of `data`, of size {event_size}; got shape "
-            f"{data.x.shape}."
-        )
-    return data
-
-
-def _divide(
-    data: Batch, validation: Any, keys: jax.Array
-) -> tuple[Batch, jax.Array | None, Batch | None]:
-    """The data, the indices of the rows to train on, None meaning all, and those to validate on."""
-    if not isinstance(validation, numbers.Real):
-        return scale_weights(data, "in `data`"), None, _held_out(validation, data.x.shape[1])
-    fraction = float(validation)
-    if not 0 < fraction < 1:
-        raise ValueError(
-            f"`validation` must be data, or a fraction between 0 and 1; got {fraction}."
-        )
-    # The same rows for all fits of an ensemble, so that their losses compare.
-    key = jax.random.fold_in(keys.reshape(-1)[0], 2)
-    rows = np.asarray(jax.random.permutation(key, len(data.x)))
-    size = max(1, round(fraction * len(rows)))
-    held_out, rows = rows[:size], rows[size:]
-    validation_data = scale_weights(data, "in the rows held out for `validation`", held_out)
-    validation_data = jax.tree.map(lambda table: read_rows(table, held_out), validation_data)
-    return (
-        scale_weights(data, "in the rows left to train on", rows),
-        jnp.asarray(rows),
-        validation_data,
-    )
-
-
 def _num_steps(
     num_steps: int | None, num_epochs: float | None, batches: Batches, batch_size: int
 ) -> int:
@@ -267,28 +215,6 @@ def _init(flow: Flow | StatefulFlow, keys: jax.Array, batches: Batches, chunk: i
 
     x, context = jax.tree.map(rows, (first.x, first.context))
     return each_key(flow.init, keys)(keys, x, context)
-
-
-def check_support(flow: Flow, params: Params, data: Batch) -> None:
-    """Raises if rows have a density of zero before training: no training could change that."""
-    log_prob = np.concatenate(
-        [
-            flow.log_prob(params, *jax.tree.map(jnp.asarray, rows), batch_size=_EVALUATION_ROWS)
-            for rows in zip(
-                blocks(data.x),
-                itertools.repeat(None) if data.context is None else blocks(data.context),
-                strict=False,
-            )
-        ]
-    )
-    bad = np.flatnonzero(~np.isfinite(log_prob))
-    if bad.size:
-        raise ValueError(
-            f"`data` must lie in the support of the flow; {bad.size} of {len(log_prob)} rows have "
-            f"no finite log-density before training, the first being row {bad[0]}, "
-            f"{np.asarray(data.x[bad[0]])}, with {log_prob[bad[0]]}. Choose another support or "
-            "base, or scale the data."
-        )
 
 
 def _check_absent(**arguments: Any) -> None:

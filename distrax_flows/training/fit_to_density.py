@@ -16,11 +16,8 @@ from distrax_flows._mesh import check_rows
 from distrax_flows.flow import Flow, Params
 from distrax_flows.training._batches import (
     Batches,
-    DataFn,
     each_key,
-    is_stream,
     split_keys,
-    stream_batches,
     table_batches,
 )
 from distrax_flows.training._data import (
@@ -39,7 +36,8 @@ from distrax_flows.training._objectives import (
 )
 from distrax_flows.training._placement import here, placement_on
 from distrax_flows.training._run import TrainingOptions, check_options, run
-from distrax_flows.training.fit import check_support
+from distrax_flows.training._streams import DataFn, is_stream, stream_batches
+from distrax_flows.training._support import check_support
 from distrax_flows.training.results import Fit
 
 __all__ = ["fit_to_density"]
@@ -179,9 +177,9 @@ def fit_to_density(
     params = here(fitted.params)
     rows = 1 if context is None else context[..., 0].size
     shape = (max(1_000, _END_SAMPLES // rows),)
-    for i, key in enumerate(draw_keys.reshape(-1)):
+    for i, end_key in enumerate(draw_keys.reshape(-1)):
         one = jax.tree.map(lambda leaf: leaf[i], params) if keys.ndim else params  # noqa: B023
-        x = flow.sample(one, key, shape, context)
+        x = flow.sample(one, end_key, shape, context)
         warn_of_ends(flow, one, log_density, x, context)
     return fitted
 

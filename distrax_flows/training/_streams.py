@@ -1,0 +1,153 @@
+"""Batches that a function draws, or an iterator yields."""
+
+import functools
+import itertools
+from collections.abc import Callable, Iterator
+from typing import Any, TypeAlias
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from distrax_flows.training._arrays import as_array, as_floats, check_no_mapping, float_dtype
+from distrax_flows.training._batches import Batches, each_key
+from distrax_flows.training._data import Batch, bounds
+from distrax_flows.training._rounding import check_rounding
+
+__all__ = ["DataFn", "function_batches", "is_stream", "iterator_batches", "stream_batches"]
+
+# Draws a fresh batch from a key: x, (x, context) or (x, context, weights).
+DataFn: TypeAlias = Callable[[jax.Array], Any]
+
+
+def is_stream(data: Any) -> bool:
+    """Whether data are a function or an iterator that gives batches, not an array."""
+    return callable(data) or isinstance(data, Iterator)
+
+
+def stream_batches(data: Any, keys: jax.Array) -> Batches:
+    """Batches of a function or an iterator."""
+    return function_batches(data, keys) if callable(data) else iterator_batches(data, keys)
+
+
+def function_batches(draw: DataFn, keys: jax.Array) -> Batches:
+    """Batches that a function draws afresh, each step from a key of its own."""
+    spec = jax.eval_shape(lambda: _draw_steps(draw, keys, jnp.zeros(1, jnp.int32)))
+    _check_batch(jax.tree.map(lambda leaf: leaf.update(shape=leaf.shape[keys.ndim + 1 :]), spec))
+    return Batches(
+        take=lambda start, n: _draw_steps(draw, keys, jnp.arange(start, start + n)),
+        step_bytes=sum(leaf.size * leaf.dtype.itemsize for leaf in jax.tree.leaves(spec)),
+    )
+
+
+# Compiled once per function, not once per fit.
+@functools.partial(jax.jit, static_argnums=0)
+def _draw_steps(draw: DataFn, keys: jax.Array, steps: jax.Array) -> Batch:
+    def of_key(key):
+        return jax.vmap(lambda step: _as_batch(draw(jax.random.fold_in(key, step))))(steps)
+
+    return each_key(of_key, keys)(keys)
+
+
+def iterator_batches(iterator: Iterator[Any], keys: jax.Array) -> Batches:
+    """Batches that an iterator yields, one after the other; all keys get the same.
+
+    Steps must be taken in order; those left out are drawn and dropped, so that a new iterator
+    continues where another one stopped.
+    """
+    first = list(itertools.islice(iterator, 1))
+    for item in first:
+        _check_first(item)
+    # Copied, as an iterator may write its next batch into the same array.
+    drawn = (
+        _check_batch(jax.tree.map(np.array, _as_batch(item)))
+        for item in itertools.chain(first, iterator)
+    )
+    ahead = list(itertools.islice(drawn, 1))
+    _check_drawn(ahead, 0, 1)
+    drawn = itertools.chain(ahead, drawn)
+    position = 0
+
+    # Initialisation looks at the batches of the first steps, too.
+    @functools.lru_cache(maxsize=1)
+    def take(start: int, n: int) -> Batch:
+        nonlocal position
+        batches = list(itertools.islice(drawn, start - position, start - position + n))
+        position = start + n
+        _check_drawn(batches, start, n)
+        stacked = jax.tree.map(lambda *leaves: jnp.stack(leaves), *batches)
+        return jax.tree.map(lambda leaf: jnp.broadcast_to(leaf, keys.shape + leaf.shape), stacked)
+
+    nbytes = sum(leaf.nbytes for leaf in jax.tree.leaves(ahead))
+    return Batches(take, nbytes * keys.size, repeatable=False)
+
+
+def _check_drawn(batches: list[Batch], start: int, n: int) -> None:
+    if len(batches) < n:
+        raise ValueError(
+            "`data` must yield a batch for every step; the iterator ended before step "
+            f"{start + len(batches)}. Let it repeat, or lower `num_steps`."
+        )
+    shapes = {tuple(leaf.shape for leaf in jax.tree.leaves(batch)) for batch in batches}
+    if len(shapes) > 1:
+        raise ValueError(
+            f"`data` must yield batches of one shape; got {sorted(shapes)} in steps {start} to "
+            f"{start + n}. Drop the last batch of an epoch if it is smaller."
+        )
+
+
+def _as_parts(drawn: Any) -> Batch:
+    """The parts of what a function or an iterator gave; a list of rows is `x`."""
+    check_no_mapping(
+        "data",
+        drawn,
+        "Give `x`, `(x, context)` or `(x, context, weights)`, as by "
+        '`((batch["x"], batch["context"]) for batch in data)`.',
+    )
+    rows = isinstance(drawn, list) and drawn and np.ndim(drawn[0]) == 1
+    parts = tuple(drawn) if isinstance(drawn, tuple | list) and not rows else (drawn,)
+    if not 1 <= len(parts) <= 3:
+        raise ValueError(
+            "`data` must give `x`, `(x, context)` or `(x, context, weights)`; got a tuple of "
+            f"{len(parts)}."
+        )
+    return Batch(*parts)
+
+
+def _as_batch(drawn: Any) -> Batch:
+    """A batch of arrays in the dtypes of a fit, of what a function or an iterator gave."""
+    parts = _as_parts(drawn)
+    x = as_floats("data", parts.x)
+    rest = zip(("context", "weights"), parts[1:], strict=True)
+    return Batch(
+        x, *(None if part is None else as_floats(name, part, x.dtype) for name, part in rest)
+    )
+
+
+def _check_first(drawn: Any) -> None:
+    """Raises if rounding merges values of the first batch of an iterator."""
+    for name, part in zip(("data", "context"), _as_parts(drawn)[:2], strict=True):
+        if part is None:
+            continue
+        array = as_array(name, part)
+        dtype = float_dtype(name, array.dtype, integers=np.float32)
+        if array.ndim == 2 and array.size:
+            check_rounding(name, array, *bounds(array), dtype)
+
+
+def _check_batch(batch: Batch) -> Batch:
+    """Returns what a function or an iterator gave, or raises unless it is a batch."""
+    x, context, weights = jax.tree.map(np.shape, batch)
+    rows = x[:1]
+    fits = (
+        len(x) == 2
+        and (context is None or (len(context) == 2 and context[:1] == rows))
+        and (weights is None or weights == rows)
+    )
+    if not fits:
+        shapes = [shape for shape in (x, context, weights) if shape is not None]
+        raise ValueError(
+            "`data` must give a batch [batch_size, D], with a context [batch_size, C] and weights "
+            f"[batch_size] if it has any; got shapes {shapes}."
+        )
+    return batch

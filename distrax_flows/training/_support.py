@@ -1,0 +1,36 @@
+"""Whether data lie where a flow has a density at all."""
+
+import itertools
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from distrax_flows.flow import Flow, Params
+from distrax_flows.training._data import Batch, blocks
+
+__all__ = ["check_support"]
+
+_ROWS = 2**13  # rows whose density is evaluated together
+
+
+def check_support(flow: Flow, params: Params, data: Batch) -> None:
+    """Raises if rows have a density of zero before training: no training could change that."""
+    log_prob = np.concatenate(
+        [
+            flow.log_prob(params, *jax.tree.map(jnp.asarray, rows), batch_size=_ROWS)
+            for rows in zip(
+                blocks(data.x),
+                itertools.repeat(None) if data.context is None else blocks(data.context),
+                strict=False,
+            )
+        ]
+    )
+    bad = np.flatnonzero(~np.isfinite(log_prob))
+    if bad.size:
+        raise ValueError(
+            f"`data` must lie in the support of the flow; {bad.size} of {len(log_prob)} rows have "
+            f"no finite log-density before training, the first being row {bad[0]}, "
+            f"{np.asarray(data.x[bad[0]])}, with {log_prob[bad[0]]}. Choose another support or "
+            "base, or scale the data."
+        )

@@ -1,0 +1,57 @@
+"""Validation data: given, or held out."""
+
+import numbers
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+
+from distrax_flows.training._arrays import as_floats
+from distrax_flows.training._batches import read_rows
+from distrax_flows.training._data import Batch, as_parts, check_data, scale_weights
+
+__all__ = ["divide", "held_out_data"]
+
+
+def held_out_data(validation: Any, event_size: int | None = None) -> Batch | None:
+    """Return the validation data that a user gave, checked.
+
+    Raises:
+        ValueError: it is a fraction, or has rows of another size.
+    """
+    if validation is None:
+        return None
+    if isinstance(validation, numbers.Real):
+        raise ValueError(
+            "`validation` must be data where `data` is a function or an iterator; got the fraction "
+            f"{validation}."
+        )
+    data = scale_weights(check_data(*as_parts("validation", validation)), "in `validation`")
+    data = jax.tree.map(lambda table: jnp.asarray(as_floats("validation", table)), data)
+    if event_size not in (None, data.x.shape[1]):
+        raise ValueError(
+            f"`validation` must have rows like those of `data`, of size {event_size}; got shape "
+            f"{data.x.shape}."
+        )
+    return data
+
+
+def divide(
+    data: Batch, validation: Any, keys: jax.Array
+) -> tuple[Batch, jax.Array | None, Batch | None]:
+    """The data, the indices of the rows to train on, None meaning all, and those to validate on."""
+    if not isinstance(validation, numbers.Real):
+        return scale_weights(data, "in `data`"), None, held_out_data(validation, data.x.shape[1])
+    fraction = float(validation)
+    if not 0 < fraction < 1:
+        raise ValueError(
+            f"`validation` must be data, or a fraction between 0 and 1; got {fraction}."
+        )
+    # The same rows for all fits of an ensemble, so that their losses compare.
+    key = jax.random.fold_in(keys.reshape(-1)[0], 2)
+    rows = jax.random.permutation(key, len(data.x))
+    size = max(1, round(fraction * len(rows)))
+    held_out, rows = rows[:size], rows[size:]
+    validation_data = scale_weights(data, "in the rows held out for `validation`", held_out)
+    validation_data = jax.tree.map(lambda table: read_rows(table, held_out), validation_data)
+    return scale_weights(data, "in the rows left to train on", rows), rows, validation_data
