@@ -75,14 +75,17 @@ def fit(
             (`np.load(path, mmap_mode="r")`) stays on disk, but for the rows of a chunk of steps.
             Or a function `key -> [batch_size, D]` that JAX can trace and that draws a fresh batch;
             or an iterator of such batches, all of one size. Both may give `(x, context)` or
-            `(x, context, weights)` in place of `x`; `context` may then be None.
+            `(x, context, weights)` in place of `x`; `context` may then be None, and weights are
+            taken as they are. Arrays may be of any kind and byte order that converts to floats;
+            half precision is widened.
         key: random key, or an integer seed: of initialisation, the order of the data and fresh
             draws; or `[E]` keys.
         num_steps: number of gradient steps; 5,000 unless `num_epochs` is given.
         num_epochs: times that arrays are gone through, in place of `num_steps`.
         batch_size: rows of a batch of an array. A function draws as many as it likes.
-        context: `[N, C]`, the context of each row where `data` is an array.
-        weights: `[N]`, how much each row counts where `data` is an array; only their ratios matter.
+        context: `[N, C]`, the context of each row where `data` is an array; may be integers.
+        weights: `[N]`, how much each row counts where `data` is an array; only their ratios matter,
+            whatever their size.
         validation: data whose loss is evaluated every `eval_every` steps: an array `[V, D]`, or
             `(x, context)` or `(x, context, weights)`; or the fraction of the rows of `data` that
             is drawn to be held out for this. The result is then the parameters of the best loss.
@@ -100,13 +103,16 @@ def fit(
         The parameters and the history.
 
     Raises:
-        TypeError: an array is not floating.
-        ValueError: data that no flow can fit: values that are not finite, constant columns, rows
-            outside of the flow's support, fewer rows than a batch, another rank than 2, a context
-            with other rows; or an argument out of range.
+        TypeError: an array cannot be converted to floats, or holds integers.
+        ValueError: data that no flow can fit: values that are not finite, constant columns, columns
+            that rounding to float32 merges, rows outside of the flow's support, fewer rows than a
+            batch, another rank than 2, a context with other rows; or an argument out of range.
         NonFiniteError: a loss or a gradient is not finite.
         CheckpointError: a checkpoint cannot be written, or not be read, or is of another fit.
         FitInterrupted: Ctrl-C; the error's `fit` has the parameters reached.
+
+    Warns:
+        UserWarning: a few rows set the scale of standardised data.
 
     Example:
         >>> import distrax_flows as dxf, jax

@@ -110,6 +110,9 @@ def fit_to_density(
         CheckpointError: a checkpoint cannot be written, or not be read, or is of another fit.
         FitInterrupted: Ctrl-C; the error's `fit` has the parameters reached.
 
+    Warns:
+        UserWarning: samples of the flow end where p goes on, as at the end of a spline.
+
     Reference:
         Rezende & Mohamed, "Variational Inference with Normalizing Flows", 2015, eq. 20, with its
         annealing; Roeder et al., "Sticking the Landing", 2017, eq. 7.
