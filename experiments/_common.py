@@ -1,7 +1,7 @@
 """What the experiments share: the device they ran on, scores of fits, and tables."""
 
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -63,6 +63,12 @@ def batches_of(x: jax.Array) -> list[jax.Array]:
 def num_parameters(params: Any) -> int:
     """The number of scalars in a pytree of parameters."""
     return sum(leaf.size for leaf in jax.tree.leaves(params))
+
+
+def known(values: Iterable[float]) -> np.ndarray:
+    """The values without NaNs, such as compile times of fits too short to tell; NaN if none is."""
+    values = np.fromiter(values, float)
+    return values[~np.isnan(values)] if not np.isnan(values).all() else values
 
 
 def format_table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:

@@ -1,8 +1,9 @@
 """Results on disk: a table of finished fits, and the parameters of each beside it."""
 
+import contextlib
 import csv
 import os
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, TypeAlias
 
@@ -59,10 +60,11 @@ class Results:
             row: all columns.
             params: `{module name: {parameter name: array}}`.
         """
-        key = self._key(row)
-        np.savez(self._params_path(row), allow_pickle=False, fit=np.array(key), **_flat(params))
+        key, path = self._key(row), self._params_path(row)
+        with _whole(path) as partial, partial.open("wb") as file:
+            np.savez(file, allow_pickle=False, fit=np.array(key), **_flat(params))
         self._rows[key] = row
-        self._write()
+        write_table(self._path, self._columns, self._rows.values())
 
     def _key(self, row: Row) -> str:
         return " | ".join(row[column] for column in self._identity)
@@ -85,14 +87,28 @@ class Results:
                 )
             self._rows = {self._key(row): row for row in reader}
 
-    def _write(self) -> None:
-        # All of it, then renamed: an interruption leaves the file before or after the row.
-        partial = self._path.with_suffix(".partial")
-        with partial.open("w", newline="") as file:
-            writer = csv.DictWriter(file, self._columns, lineterminator="\n")
-            writer.writeheader()
-            writer.writerows(self._rows.values())
-        os.replace(partial, self._path)
+
+def write_table(path: Path, columns: Sequence[str], rows: Iterable[Mapping[str, Any]]) -> None:
+    """Writes the rows finished so far as CSV, in the place of those of an earlier call.
+
+    Args:
+        path: of the file; its folder is made if missing.
+        columns: of the table.
+        rows: by column; what a row lacks stays empty.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with _whole(path) as partial, partial.open("w", newline="") as file:
+        writer = csv.DictWriter(file, columns, lineterminator="\n")
+        writer.writeheader()
+        writer.writerows(rows)
+
+
+@contextlib.contextmanager
+def _whole(path: Path) -> Iterator[Path]:
+    """A path to write to, which then replaces `path`: an interrupt leaves that whole."""
+    partial = path.with_suffix(".partial")
+    yield partial
+    os.replace(partial, path)
 
 
 def _flat(params: Any) -> dict[str, np.ndarray]:

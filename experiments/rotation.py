@@ -24,12 +24,12 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import optax
-import tyro
 from jax.typing import ArrayLike
 from tqdm import tqdm
 
 import distrax_flows as dxf
 from distrax_flows import plotting
+from experiments._command import quick_means, run
 from experiments._common import device_name, format_table, use_compilation_cache
 
 if TYPE_CHECKING:
@@ -46,7 +46,8 @@ HEADER = ["parameter", "true", "learned", "standard_error"]
 _CHUNK = 100  # steps between two looks at the loss
 
 
-@dataclasses.dataclass(frozen=True)
+@quick_means(num_steps=500, num_samples=2_000)
+@dataclasses.dataclass(frozen=True, kw_only=True)
 class Settings:
     """A shift, a rotation and a scale, fitted to data: a table and a picture."""
 
@@ -59,7 +60,7 @@ class Settings:
     output: Path = Path("figures/rotation")
     """Folder to write into."""
     quick: bool = False
-    """500 steps on 2,000 draws: a try-out that takes seconds."""
+    """Few steps and draws: a try-out that takes seconds."""
 
 
 def main(settings: Settings) -> None:
@@ -68,8 +69,6 @@ def main(settings: Settings) -> None:
     Raises:
         ValueError: `num_steps` or `num_samples` is not positive.
     """
-    if settings.quick:
-        settings = dataclasses.replace(settings, num_steps=500, num_samples=2_000)
     for name in ("num_steps", "num_samples"):
         if (count := getattr(settings, name)) < 1:
             raise ValueError(f"`{name}` must be at least 1; got {count}.")
@@ -187,4 +186,4 @@ def _draw_ellipse(ax: "Axes", params: Params) -> None:
 
 if __name__ == "__main__":
     use_compilation_cache()
-    main(tyro.cli(Settings, prog="python -m experiments.rotation"))
+    run("experiments.rotation", main, Settings)

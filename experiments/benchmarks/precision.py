@@ -3,7 +3,6 @@
 python -m experiments.benchmarks.precision
 """
 
-import csv
 import dataclasses
 import functools
 from pathlib import Path
@@ -12,11 +11,12 @@ import jax
 import jax.numpy as jnp
 import jmp
 import numpy as np
-import tyro
 from tqdm import tqdm
 
 import distrax_flows as dxf
+from experiments._command import quick_means, run
 from experiments._common import device_name, format_table, score, use_compilation_cache
+from experiments._results import write_table
 from experiments.benchmarks._timing import milliseconds
 
 POLICIES = {
@@ -29,7 +29,16 @@ COLUMNS = (
 )  # fmt: skip
 
 
-@dataclasses.dataclass(frozen=True)
+@quick_means(
+    flows=("realnvp",),
+    event_size=4,
+    num_layers=2,
+    hidden_size=8,
+    batch_size=10,
+    repeats=3,
+    num_steps=200,
+)
+@dataclasses.dataclass(frozen=True, kw_only=True)
 class Settings:
     """Each flow with networks of either precision; bijectors are in float32."""
 
@@ -53,11 +62,12 @@ class Settings:
     """Of the fit and its draws."""
     output: Path = Path("figures/benchmarks")
     """Folder for `precision.csv`."""
+    quick: bool = False
+    """One small flow and few steps: a try-out."""
 
 
 def main(settings: Settings) -> None:
     """Measures, prints a table and writes `precision.csv`."""
-    use_compilation_cache()
     print(f"JAX {jax.__version__} on {device_name()}")
     rows = []
     for name in tqdm(settings.flows, unit="flow", disable=None):
@@ -73,11 +83,7 @@ def main(settings: Settings) -> None:
                 "device": device_name(),
             }
             rows.append(row)
-    settings.output.mkdir(parents=True, exist_ok=True)
-    with (settings.output / "precision.csv").open("w", newline="") as file:
-        writer = csv.DictWriter(file, COLUMNS, lineterminator="\n")
-        writer.writeheader()
-        writer.writerows(rows)
+            write_table(settings.output / "precision.csv", COLUMNS, rows)
     print(format_table(COLUMNS[:-1], [[row[column] for column in COLUMNS[:-1]] for row in rows]))
 
 
@@ -137,4 +143,5 @@ def make(
 
 
 if __name__ == "__main__":
-    main(tyro.cli(Settings, prog="python -m experiments.benchmarks.precision"))
+    use_compilation_cache()
+    run("experiments.benchmarks.precision", main, Settings)

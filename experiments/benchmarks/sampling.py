@@ -7,14 +7,15 @@ import dataclasses
 
 import jax
 import numpy as np
-import tyro
 
 import distrax_flows as dxf
+from experiments._command import quick_means, run
 from experiments._common import device_name, format_table
 from experiments.benchmarks._timing import milliseconds
 
 
-@dataclasses.dataclass(frozen=True)
+@quick_means(event_size=4, num_layers=2, hidden_size=16, batch_size=10, repeats=3)
+@dataclasses.dataclass(frozen=True, kw_only=True)
 class Settings:
     """Time of `Flow.sample` over that of `Flow.log_prob`, the same number of rows."""
 
@@ -30,6 +31,8 @@ class Settings:
     """Draws, and rows of data."""
     repeats: int = 21
     """Rounds."""
+    quick: bool = False
+    """Small flows and few rounds: a try-out."""
 
 
 def main(settings: Settings) -> None:
@@ -65,4 +68,4 @@ def time_flow(name: str, settings: Settings) -> dict[str, np.ndarray]:
 
 
 if __name__ == "__main__":
-    main(tyro.cli(Settings, prog="python -m experiments.benchmarks.sampling"))
+    run("experiments.benchmarks.sampling", main, Settings)

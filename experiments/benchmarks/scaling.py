@@ -10,7 +10,6 @@ output folder has a row for each flow, size and measure; `scaling.png` is the pi
 Memory is what XLA reserves for temporary values of the compiled function.
 """
 
-import csv
 import dataclasses
 import time
 from collections.abc import Callable
@@ -19,19 +18,28 @@ from typing import Any
 
 import jax
 import numpy as np
-import tyro
 from matplotlib.figure import Figure
 from tqdm import tqdm
 
 import distrax_flows as dxf
+from experiments._command import quick_means, run
 from experiments._common import device_name, format_table
+from experiments._results import write_table
 
 MEASURES = ("train step", "log_prob", "sample")
 COSTS = ("compile_s", "run_ms", "memory_mb")
 TITLES = {"compile_s": "compiling, s", "run_ms": "running, ms", "memory_mb": "memory, MB"}
 
 
-@dataclasses.dataclass(frozen=True)
+@quick_means(
+    flows=("realnvp",),
+    depths=(1, 2),
+    event_sizes=(2, 4),
+    batch_sizes=(1, 10),
+    hidden_sizes=(8,),
+    repeats=1,
+)
+@dataclasses.dataclass(frozen=True, kw_only=True)
 class Settings:
     """Costs of flows as one of their sizes grows."""
 
@@ -63,11 +71,6 @@ class Settings:
 
 def main(settings: Settings) -> None:
     """Measures, prints the slopes, and writes table and picture."""
-    if settings.quick:
-        settings = dataclasses.replace(
-            settings, flows=settings.flows[:1], depths=(1, 2), event_sizes=(2, 4),
-            batch_sizes=(1, 10), hidden_sizes=(8,), repeats=1,
-        )  # fmt: skip
     for name in settings.flows:
         if name not in dxf.flows.__all__:
             raise ValueError(f"`flows` must be among {dxf.flows.__all__}; got {name!r}.")
@@ -83,12 +86,8 @@ def main(settings: Settings) -> None:
             for what, value in sizes:
                 bar.set_description(f"{name}, {what} {value}")
                 rows += measure(name, what, value, settings)
+                write_table(settings.output / "scaling.csv", list(rows[0]), rows)
                 bar.update()
-    settings.output.mkdir(parents=True, exist_ok=True)
-    with (settings.output / "scaling.csv").open("w", newline="") as file:
-        writer = csv.DictWriter(file, list(rows[0]), lineterminator="\n")
-        writer.writeheader()
-        writer.writerows(rows)
     draw(settings.output / "scaling.png", rows)
     print(format_table(["flow", "varied", "measure", *COSTS], slopes(rows)))
 
@@ -182,4 +181,4 @@ def draw(path: Path, rows: list[dict[str, Any]]) -> None:
 
 
 if __name__ == "__main__":
-    main(tyro.cli(Settings, prog="python -m experiments.benchmarks.scaling"))
+    run("experiments.benchmarks.scaling", main, Settings)

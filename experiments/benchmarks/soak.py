@@ -7,7 +7,6 @@ resident memory as it goes. In the output folder, `soak.csv` has what it saw, an
 it.
 """
 
-import csv
 import dataclasses
 import tempfile
 from pathlib import Path
@@ -16,18 +15,20 @@ from typing import Any
 import jax
 import numpy as np
 import psutil
-import tyro
 from tqdm import tqdm
 
 import distrax_flows as dxf
 from distrax_flows import plotting
+from experiments._command import quick_means, run
 from experiments._common import device_name
+from experiments._results import write_table
 
 PARTS = ("alone", "with checkpoints", "interrupted")
 COLUMNS = ["part", "step", "lives", "memory_mb"]
 
 
-@dataclasses.dataclass(frozen=True)
+@quick_means(num_steps=300, life=100, every=50)
+@dataclasses.dataclass(frozen=True, kw_only=True)
 class Settings:
     """A long fit, three times."""
 
@@ -43,6 +44,8 @@ class Settings:
     """Of everything."""
     output: Path = Path("figures/benchmarks")
     """Folder for the table and the picture."""
+    quick: bool = False
+    """Few steps: a try-out."""
 
 
 def main(settings: Settings) -> None:
@@ -59,11 +62,6 @@ def main(settings: Settings) -> None:
             tqdm(total=settings.num_steps, desc=part, unit="step", disable=None) as bar,
         ):
             losses.append(fit(part, flow, data, folder, settings, rows, bar))
-    settings.output.mkdir(parents=True, exist_ok=True)
-    with (settings.output / "soak.csv").open("w", newline="") as file:
-        writer = csv.DictWriter(file, COLUMNS, lineterminator="\n")
-        writer.writeheader()
-        writer.writerows(rows)
     draw(settings.output / "soak.png", rows)
     for part in PARTS:
         seen = [row for row in rows if row["part"] == part]
@@ -85,16 +83,18 @@ def fit(
     """One fit to its end, life by life; returns its losses and adds rows."""
     life = settings.life if part == "interrupted" else settings.num_steps
     checkpoints = {} if part == "alone" else {"checkpoint_dir": folder, "resume": True}
-    born, lives, looked = 0, 1, 0
+    born, lives, looked, ended = 0, 1, 0, False
 
     def look(step: int, params: Any) -> None:
-        nonlocal looked
+        nonlocal looked, ended
         bar.update(step - bar.n)
         if step > looked:
             memory = round(psutil.Process().memory_info().rss / 2**20)
             rows.append({"part": part, "step": step, "lives": lives, "memory_mb": memory})
+            write_table(settings.output / "soak.csv", COLUMNS, rows)
             looked = step
-        if born + life <= step < settings.num_steps:
+        ended = born + life <= step < settings.num_steps
+        if ended:
             raise KeyboardInterrupt
 
     while True:
@@ -115,7 +115,9 @@ def fit(
             )
             return fitted.history.loss
         except dxf.FitInterrupted as interrupted:
-            born, lives = len(interrupted.fit.history.loss), lives + 1
+            if not ended:  # it was a real one
+                raise
+            born, lives, ended = len(interrupted.fit.history.loss), lives + 1, False
 
 
 def draw(path: Path, rows: list[dict[str, Any]]) -> None:
@@ -134,4 +136,4 @@ def draw(path: Path, rows: list[dict[str, Any]]) -> None:
 
 
 if __name__ == "__main__":
-    main(tyro.cli(Settings, prog="python -m experiments.benchmarks.soak"))
+    run("experiments.benchmarks.soak", main, Settings)

@@ -11,14 +11,15 @@ import distrax
 import jax
 import jax.numpy as jnp
 import numpy as np
-import tyro
 
 import distrax_flows as dxf
+from experiments._command import quick_means, run
 from experiments._common import device_name, format_table
 from experiments.benchmarks._timing import milliseconds
 
 
-@dataclasses.dataclass(frozen=True)
+@quick_means(num_elements=4_000, num_bins=(8,), repeats=3)
+@dataclasses.dataclass(frozen=True, kw_only=True)
 class Settings:
     """Value, and value with gradient, of two splines; and round trips at extreme logits."""
 
@@ -30,6 +31,8 @@ class Settings:
     """Rounds."""
     logit_scale: float = 10.0
     """Standard deviation of the parameters in the round trips."""
+    quick: bool = False
+    """Few elements and rounds: a try-out."""
 
 
 def main(settings: Settings) -> None:
@@ -98,4 +101,4 @@ def round_trip_error(spline: distrax.Bijector, x: jax.Array) -> jax.Array:
 
 
 if __name__ == "__main__":
-    main(tyro.cli(Settings, prog="python -m experiments.benchmarks.spline"))
+    run("experiments.benchmarks.spline", main, Settings)

@@ -22,7 +22,6 @@ tuned code, and the round trips depend on the least size of a bin: 0.001 of the 
 a fifth of the mean size for it.
 """
 
-import csv
 import dataclasses
 import math
 from collections.abc import Callable
@@ -33,12 +32,13 @@ import distrax
 import jax
 import jax.numpy as jnp
 import numpy as np
-import tyro
 from tqdm import tqdm
 
 import distrax_flows as dxf
 from distrax_flows import families
+from experiments._command import quick_means, run
 from experiments._common import device_name, format_table, score
+from experiments._results import write_table
 from experiments.benchmarks._timing import milliseconds
 
 RANGE = 5.0  # splines live on [-5, 5]
@@ -252,7 +252,18 @@ CANDIDATES = (
 )
 
 
-@dataclasses.dataclass(frozen=True)
+@quick_means(
+    num_bins=(8,),
+    densities=("gaussian_blobs",),
+    num_steps=200,
+    num_seeds=1,
+    num_layers=2,
+    hidden_sizes=(16,),
+    num_draws=10_000,
+    num_elements=4_000,
+    repeats=3,
+)
+@dataclasses.dataclass(frozen=True, kw_only=True)
 class Settings:
     """Splines of four kinds in the same flow: how well it fits, and what each costs."""
 
@@ -289,12 +300,6 @@ def main(settings: Settings) -> None:
         ValueError: a tuple is empty, a count is not positive, there are fewer than two bins, or a
             density is unknown.
     """
-    if settings.quick:
-        settings = dataclasses.replace(
-            settings, num_bins=settings.num_bins[:1], densities=settings.densities[:1],
-            num_steps=200, num_seeds=1, num_layers=2, hidden_sizes=(16,), num_draws=10_000,
-            num_elements=4_000, repeats=3,
-        )  # fmt: skip
     check(settings)
     print(f"JAX {jax.__version__} on {device_name()}; {settings}")
     rows = []
@@ -305,17 +310,8 @@ def main(settings: Settings) -> None:
             for one in CANDIDATES:
                 row = {"spline": one.name, "bins": str(num_bins), "density": one.joins}
                 rows.append(row | costs[one.name] | fit_all(one.family(num_bins), settings, bar))
-                write(settings.output, rows)
+                write_table(settings.output / "spline_orders.csv", list(rows[0]), rows)
     print(format_table(list(rows[0]), [list(row.values()) for row in rows]))
-
-
-def write(folder: Path, rows: list[dict[str, str]]) -> None:
-    """Writes the rows there are so far."""
-    folder.mkdir(parents=True, exist_ok=True)
-    with (folder / "spline_orders.csv").open("w", newline="") as file:
-        writer = csv.DictWriter(file, list(rows[0]), lineterminator="\n")
-        writer.writeheader()
-        writer.writerows(rows)
 
 
 def check(settings: Settings) -> None:
@@ -417,4 +413,4 @@ def directions(bijector: Callable[[jax.Array], distrax.Bijector]) -> tuple[Calla
 
 
 if __name__ == "__main__":
-    main(tyro.cli(Settings, prog="python -m experiments.benchmarks.spline_orders"))
+    run("experiments.benchmarks.spline_orders", main, Settings)

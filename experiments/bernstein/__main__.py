@@ -1,18 +1,24 @@
 """The whole experiment; the package's docstring says what it does."""
 
-import csv
-
 import jax
-import tyro
 from tqdm import tqdm
 
+from experiments._command import run
 from experiments._common import device_name, format_table, use_compilation_cache
+from experiments._results import write_table
 from experiments.bernstein import targets
 from experiments.bernstein.column_pictures import draw_independent
-from experiments.bernstein.fits import HEADER, REGRESSIONS, fit_columns, fit_line, fit_regression
+from experiments.bernstein.fits import (
+    HEADER,
+    REGRESSIONS,
+    Fitted,
+    fit_columns,
+    fit_line,
+    fit_regression,
+)
 from experiments.bernstein.line_pictures import draw_degrees, draw_stages
 from experiments.bernstein.regression_pictures import draw_regressions
-from experiments.bernstein.settings import Settings, check, quick
+from experiments.bernstein.settings import Settings, check
 from experiments.bernstein.stages import take_apart
 
 
@@ -24,27 +30,30 @@ def main(settings: Settings) -> None:
             `BernsteinPolynomial` takes.
     """
     check(settings)
-    if settings.quick:
-        settings = quick(settings)
     print(f"JAX {jax.__version__} on {device_name()}")
     degrees = sorted({*settings.degrees, settings.degree})
-    settings.output.mkdir(parents=True, exist_ok=True)
+    fits: list[Fitted] = []
+
+    def keep(fitted: Fitted) -> Fitted:
+        fits.append(fitted)
+        rows = [row for fit in fits for row in fit.rows]
+        write_table(settings.output / "results.csv", HEADER, rows)
+        bar.update()
+        return fitted
+
     lines = {}
     total = len(degrees) * len(targets.LINES) + 1 + len(REGRESSIONS)
     with tqdm(total=total, unit="fit", disable=None) as bar:
         for degree in degrees:
             for line in targets.LINES:
                 bar.set_description(f"{line.name}, degree {degree}")
-                lines[line.name, degree] = fit_line(line, degree, settings)
-                bar.update()
+                lines[line.name, degree] = keep(fit_line(line, degree, settings))
         bar.set_description("columns")
-        columns = fit_columns(settings)
-        bar.update()
+        columns = keep(fit_columns(settings))
         regressions = {}
         for name in REGRESSIONS:
             bar.set_description(f"regression, {name}")
-            regressions[name] = fit_regression(name, settings)
-            bar.update()
+            regressions[name] = keep(fit_regression(name, settings))
     shown = jax.random.fold_in(
         jax.random.key(settings.seed), 1
     )  # fits have drawn from the key itself
@@ -63,13 +72,9 @@ def main(settings: Settings) -> None:
         regressions,
         *targets.draw_pairs(pair_key, settings.num_draws),
     )
-    fits = [*lines.values(), columns, *regressions.values()]
-    rows = [[row[column] for column in HEADER] for fitted in fits for row in fitted.rows]
-    with (settings.output / "results.csv").open("w", newline="") as file:
-        csv.writer(file, lineterminator="\n").writerows([HEADER, *rows])
-    print(format_table(HEADER, rows))
+    print(format_table(HEADER, [list(row.values()) for fit in fits for row in fit.rows]))
 
 
 if __name__ == "__main__":
     use_compilation_cache()
-    main(tyro.cli(Settings, prog="python -m experiments.bernstein"))
+    run("experiments.bernstein", main, Settings)

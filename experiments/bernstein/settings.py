@@ -4,9 +4,19 @@ import dataclasses
 from pathlib import Path
 
 from distrax_flows import families
+from experiments._command import quick_means
 
 
-@dataclasses.dataclass(frozen=True)
+@quick_means(
+    degrees=(4, 8),
+    degree=8,
+    regression_degree=8,
+    hidden_sizes=(16,),
+    num_steps=500,
+    regression_steps=500,
+    num_draws=10_000,
+)
+@dataclasses.dataclass(frozen=True, kw_only=True)
 class Settings:
     """Bernstein-polynomial flows on the line, per column, and as a regression."""
 
@@ -46,17 +56,3 @@ def check(settings: Settings) -> None:
             raise ValueError(f"`{name}` must be at least 1; got {count}.")
     if (count := min(settings.hidden_sizes)) < 1:
         raise ValueError(f"`hidden_sizes` must be at least 1 each; got {count}.")
-
-
-def quick(settings: Settings) -> Settings:
-    """The same experiment in miniature."""
-    return dataclasses.replace(
-        settings,
-        degrees=settings.degrees[:2],
-        degree=8,
-        regression_degree=8,
-        hidden_sizes=(16,),
-        num_steps=500,
-        regression_steps=500,
-        num_draws=10_000,
-    )

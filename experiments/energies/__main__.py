@@ -4,14 +4,14 @@ from collections.abc import Sequence
 
 import jax
 import numpy as np
-import tyro
 from tqdm import tqdm
 
-from experiments._common import device_name, format_table, use_compilation_cache
+from experiments._command import run
+from experiments._common import device_name, format_table, known, use_compilation_cache
 from experiments._results import Results, Row
 from experiments.energies.fits import COLUMNS, IDENTITY, finished_fit, make_model
 from experiments.energies.pictures import draw_overview
-from experiments.energies.settings import Settings, check, quick
+from experiments.energies.settings import Settings, check
 from experiments.energies.targets import TARGETS
 
 
@@ -23,8 +23,6 @@ def main(settings: Settings) -> None:
             resume has other columns.
     """
     check(settings)
-    if settings.quick:
-        settings = quick(settings)
     print(f"JAX {jax.__version__} on {device_name()}")
     results = Results(settings.output, COLUMNS, IDENTITY, resume=settings.resume)
     fits, shown = [], []
@@ -58,6 +56,7 @@ def summary(rows: Sequence[Row], settings: Settings) -> str:
             def mean(column: str, group: Sequence[Row] = group) -> float:
                 return np.mean([float(row[column]) for row in group]).item()
 
+            compile_seconds = known(float(row["compile_seconds"]) for row in group)
             table.append(
                 [
                     f"{density}, {flow}",
@@ -68,7 +67,7 @@ def summary(rows: Sequence[Row], settings: Settings) -> str:
                     f"{100 * mean('ess'):.1f}",
                     f"{mean('num_params'):,.0f}",
                     f"{mean('train_seconds'):.1f}",
-                    f"{mean('compile_seconds'):.1f}",
+                    f"{np.mean(compile_seconds):.1f}",
                 ]
             )
     header = ["", "KL(q || p)", "KL(p || q)", "ELBO", "log Z - truth", "ESS, %"]
@@ -77,4 +76,4 @@ def summary(rows: Sequence[Row], settings: Settings) -> str:
 
 if __name__ == "__main__":
     use_compilation_cache()
-    main(tyro.cli(Settings, prog="python -m experiments.energies"))
+    run("experiments.energies", main, Settings)

@@ -3,11 +3,21 @@
 import dataclasses
 from pathlib import Path
 
+from experiments._command import quick_means
 from experiments.energies.recipes import RECIPES
 from experiments.energies.targets import TARGETS
 
 
-@dataclasses.dataclass(frozen=True)
+@quick_means(
+    densities=tuple(TARGETS)[:2],
+    seeds=(0,),
+    num_steps=1_000,
+    num_layers=2,
+    hidden_sizes=(16, 16),
+    num_draws=10_000,
+    grid_size=100,
+)
+@dataclasses.dataclass(frozen=True, kw_only=True)
 class Settings:
     """Flows fitted to Rezende & Mohamed's potentials by reverse KL: a table and a picture."""
 
@@ -62,17 +72,3 @@ def check(settings: Settings) -> None:
         raise ValueError(f"`annealing` must be between 0 and 1; got {settings.annealing}.")
     if not settings.spline_reach > 0:
         raise ValueError(f"`spline_reach` must be positive; got {settings.spline_reach}.")
-
-
-def quick(settings: Settings) -> Settings:
-    """The same experiment in miniature."""
-    return dataclasses.replace(
-        settings,
-        densities=settings.densities[:2],
-        seeds=settings.seeds[:1],
-        num_steps=1_000,
-        num_layers=2,
-        hidden_sizes=(16, 16),
-        num_draws=10_000,
-        grid_size=100,
-    )

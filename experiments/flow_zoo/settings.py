@@ -4,10 +4,14 @@ import dataclasses
 from pathlib import Path
 
 from distrax_flows import densities
+from experiments._command import quick_means
 from experiments.flow_zoo.zoo import ZOO
 
 
-@dataclasses.dataclass(frozen=True)
+@quick_means(
+    num_steps=500, num_layers=2, hidden_sizes=(16, 16), num_draws=10_000, grid_size=100, repeats=3
+)
+@dataclasses.dataclass(frozen=True, kw_only=True)
 class Settings:
     """Every flow of the library on two densities, at one budget: a table and a sheet of each."""
 
@@ -54,16 +58,3 @@ def check(settings: Settings) -> None:
     for name in ("num_draws", "grid_size", "repeats"):
         if (count := getattr(settings, name)) < 1:
             raise ValueError(f"`{name}` must be at least 1; got {count}.")
-
-
-def quick(settings: Settings) -> Settings:
-    """The same experiment in miniature."""
-    return dataclasses.replace(
-        settings,
-        num_steps=500,
-        num_layers=2,
-        hidden_sizes=(16, 16),
-        num_draws=10_000,
-        grid_size=100,
-        repeats=3,
-    )

@@ -1,13 +1,11 @@
 """The whole experiment; the package's docstring says what it does."""
 
-import csv
-
 import jax
 import numpy as np
-import tyro
 from tqdm import tqdm
 
 import distrax_flows as dxf
+from experiments._command import run
 from experiments._common import (
     batches_of,
     device_name,
@@ -16,11 +14,11 @@ from experiments._common import (
     score,
     use_compilation_cache,
 )
-from experiments._results import Row
+from experiments._results import Row, write_table
 from experiments.flow_zoo.zoo import ZOO
 from experiments.gaussian_mixtures.models import make_flow, make_mixture, make_optimizer_for
 from experiments.gaussian_mixtures.pictures import draw
-from experiments.gaussian_mixtures.settings import Settings, quick, tasks
+from experiments.gaussian_mixtures.settings import Settings, tasks
 
 # Columns of `results.csv` that are printed too.
 _PRINTED = (
@@ -36,8 +34,6 @@ def main(settings: Settings) -> None:
         ValueError: a flow or a dimension is none of those offered, or nothing remains to fit.
     """
     pairs = tasks(settings)
-    if settings.quick:
-        settings = quick(settings)
     print(f"JAX {jax.__version__} on {device_name()}")
     settings.output.mkdir(parents=True, exist_ok=True)
     rows = []
@@ -45,10 +41,7 @@ def main(settings: Settings) -> None:
         for name, event_size in bar:
             bar.set_description(f"{name} in {event_size}-D")
             rows.append(_run(name, event_size, settings))
-            with (settings.output / "results.csv").open("w", newline="") as file:
-                writer = csv.DictWriter(file, rows[0], lineterminator="\n")
-                writer.writeheader()
-                writer.writerows(rows)
+            write_table(settings.output / "results.csv", list(rows[0]), rows)
     print(format_table(_PRINTED, [[row[column] for column in _PRINTED] for row in rows]))
 
 
@@ -106,4 +99,4 @@ def _run(name: str, event_size: int, settings: Settings) -> Row:
 
 if __name__ == "__main__":
     use_compilation_cache()
-    main(tyro.cli(Settings, prog="python -m experiments.gaussian_mixtures"))
+    run("experiments.gaussian_mixtures", main, Settings)

@@ -6,6 +6,7 @@ from typing import Annotated
 
 import tyro
 
+from experiments._command import quick_means
 from experiments.flow_zoo.zoo import ZOO
 
 # What there is to fit in one and in two dimensions. On the line, affine layers make one Gaussian,
@@ -20,7 +21,8 @@ FLOWS: dict[int, tuple[str, ...]] = {
 }  # fmt: skip
 
 
-@dataclasses.dataclass(frozen=True)
+@quick_means(num_layers=4, hidden_sizes=(16,), num_steps=500, num_draws=10_000)
+@dataclasses.dataclass(frozen=True, kw_only=True)
 class Settings:
     """Flows fitted to mixtures of Gaussians: a table, and a picture of each fit."""
 
@@ -71,10 +73,3 @@ def tasks(settings: Settings) -> list[tuple[str, int]]:
     if settings.num_draws < 1:
         raise ValueError(f"`num_draws` must be at least 1; got {settings.num_draws}.")
     return pairs
-
-
-def quick(settings: Settings) -> Settings:
-    """The same experiment in miniature."""
-    return dataclasses.replace(
-        settings, num_layers=4, hidden_sizes=(16,), num_steps=500, num_draws=10_000
-    )

@@ -1,15 +1,14 @@
 """The whole experiment; the package's docstring says what it does."""
 
-import csv
 from collections.abc import Sequence
 
 import jax
 import numpy as np
-import tyro
 from tqdm import tqdm
 
+from experiments._command import run
 from experiments._common import device_name, format_table, use_compilation_cache
-from experiments._results import Row
+from experiments._results import Row, write_table
 from experiments.hint.fits import (
     COLUMNS,
     finished_exact,
@@ -19,7 +18,7 @@ from experiments.hint.fits import (
 )
 from experiments.hint.pictures import DRAW, draw_calibration
 from experiments.hint.problems import PROBLEMS
-from experiments.hint.settings import Settings, check, quick
+from experiments.hint.settings import Settings, check
 
 
 def main(settings: Settings) -> None:
@@ -29,8 +28,6 @@ def main(settings: Settings) -> None:
         ValueError: a setting is too small, holds no value, or names no problem.
     """
     check(settings)
-    if settings.quick:
-        settings = quick(settings)
     print(f"JAX {jax.__version__} on {device_name()}")
     tasks = [make_task(PROBLEMS[name](), settings) for name in settings.problems]
     optimizer = make_optimizer(settings)
@@ -43,13 +40,9 @@ def main(settings: Settings) -> None:
                 for model in task.models:
                     bar.set_description(f"{model.label} on {task.problem.name}")
                     finished.append(finished_fit(task, model, optimizer, seed, settings))
+                    rows = [posterior.row for posterior in finished]
+                    write_table(settings.output / "results.csv", COLUMNS, rows)
                     bar.update()
-    rows = [posterior.row for posterior in finished]
-    settings.output.mkdir(parents=True, exist_ok=True)
-    with (settings.output / "results.csv").open("w", newline="") as file:
-        writer = csv.DictWriter(file, COLUMNS, restval="", lineterminator="\n")
-        writer.writeheader()
-        writer.writerows(rows)
     # The pictures show the exact posterior, and flows of the last number of layers.
     last = (None, str(settings.num_layers[-1]))
     shown = [posterior for posterior in finished if posterior.row.get("num_layers") in last]
@@ -59,7 +52,7 @@ def main(settings: Settings) -> None:
         posteriors = [posterior for posterior in shown if wanted.items() <= posterior.row.items()]
         DRAW[name](settings.output / f"{name}.png", task.problem, posteriors)
     draw_calibration(settings.output / "calibration.png", shown)
-    print(summary(rows))
+    print(summary([posterior.row for posterior in finished]))
 
 
 def summary(rows: Sequence[Row]) -> str:
@@ -90,4 +83,4 @@ def summary(rows: Sequence[Row]) -> str:
 
 if __name__ == "__main__":
     use_compilation_cache()
-    main(tyro.cli(Settings, prog="python -m experiments.hint"))
+    run("experiments.hint", main, Settings)

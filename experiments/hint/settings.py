@@ -3,10 +3,19 @@
 import dataclasses
 from pathlib import Path
 
+from experiments._command import quick_means
 from experiments.hint.problems import PROBLEMS
 
 
-@dataclasses.dataclass(frozen=True)
+@quick_means(
+    num_steps=500,
+    num_layers=(2,),
+    hidden_size=24,
+    seeds=(0,),
+    num_pairs=4_000,
+    num_observations=500,
+)
+@dataclasses.dataclass(frozen=True, kw_only=True)
 class Settings:
     """HINT and RealNVP as posteriors of two inverse problems: a table and pictures."""
 
@@ -58,16 +67,3 @@ def check(settings: Settings) -> None:
             raise ValueError(f"`problems` must be some of {list(PROBLEMS)}; got {name!r}.")
     if min(settings.num_layers) < 1:
         raise ValueError(f"`num_layers` must be at least 1; got {settings.num_layers}.")
-
-
-def quick(settings: Settings) -> Settings:
-    """The same experiment in miniature."""
-    return dataclasses.replace(
-        settings,
-        num_steps=500,
-        num_layers=settings.num_layers[:1],
-        hidden_size=24,
-        seeds=settings.seeds[:1],
-        num_pairs=4_000,
-        num_observations=500,
-    )

@@ -4,10 +4,22 @@ import dataclasses
 from pathlib import Path
 
 from distrax_flows import densities
+from experiments._command import quick_means
 from experiments.nice_realnvp.models import BASES, MODELS
 
 
-@dataclasses.dataclass(frozen=True)
+@quick_means(
+    densities=("circles", "moons"),
+    bases=tuple(BASES)[:1],
+    num_steps=750,
+    num_layers=6,
+    hidden_sizes=(16, 16),
+    num_draws=10_000,
+    num_known=10,
+    num_completions=20,
+    grid_size=60,
+)
+@dataclasses.dataclass(frozen=True, kw_only=True)
 class Settings:
     """NICE and RealNVP on densities of the plane: fits, warped grids and completed points."""
 
@@ -64,19 +76,3 @@ def check(settings: Settings) -> None:
     for argument in ("num_steps", "num_draws", "num_known", "num_completions", "num_ascent_steps"):
         if (count := getattr(settings, argument)) < 1:
             raise ValueError(f"`{argument}` must be at least 1; got {count}.")
-
-
-def quick(settings: Settings) -> Settings:
-    """The same experiment in miniature."""
-    return dataclasses.replace(
-        settings,
-        densities=settings.densities[:2],
-        bases=settings.bases[:1],
-        num_steps=750,
-        num_layers=6,
-        hidden_sizes=(16, 16),
-        num_draws=10_000,
-        num_known=10,
-        num_completions=20,
-        grid_size=60,
-    )

@@ -4,9 +4,9 @@ import itertools
 from collections.abc import Iterator
 
 import jax
-import tyro
 from tqdm import tqdm
 
+from experiments._command import run
 from experiments._common import device_name, use_compilation_cache
 from experiments._results import Results, Row
 from experiments.tabular.datasets import Splits, load
@@ -19,7 +19,7 @@ from experiments.tabular.fits import (
 )
 from experiments.tabular.maf_sets import MAF_SETS
 from experiments.tabular.pictures import draw_set
-from experiments.tabular.settings import Settings, check, quick
+from experiments.tabular.settings import Settings, check
 from experiments.tabular.tables import beside_published, gains, scores
 
 
@@ -32,8 +32,6 @@ def main(settings: Settings) -> None:
             table to resume has other columns.
     """
     check(settings)
-    if settings.quick:
-        settings = quick(settings)
     print(f"JAX {jax.__version__} on {device_name()}")
     results = Results(settings.output, COLUMNS, IDENTITY, resume=settings.resume)
     rows, remarks = [], []
@@ -76,4 +74,4 @@ def _splits(name: str, settings: Settings) -> Iterator[tuple[int, Splits]]:
 
 if __name__ == "__main__":
     use_compilation_cache()
-    main(tyro.cli(Settings, prog="python -m experiments.tabular"))
+    run("experiments.tabular", main, Settings)

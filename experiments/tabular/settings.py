@@ -5,11 +5,13 @@ from pathlib import Path
 
 import numpy as np
 
+from experiments._command import quick_means
 from experiments.tabular import datasets
 from experiments.tabular.recipes import FLOWS, Recipe
 
 
-@dataclasses.dataclass(frozen=True)
+@quick_means(seeds=(0,), num_layers=2, hidden_sizes=(16,), num_steps=200, eval_every=50)
+@dataclasses.dataclass(frozen=True, kw_only=True)
 class Settings:
     """Flows and a Gaussian on tables of numbers: test log-likelihoods and pictures."""
 
@@ -81,15 +83,3 @@ def check(settings: Settings) -> None:
         value = getattr(settings, name)
         if value is not None and not np.all(np.asarray(value) > 0):
             raise ValueError(f"`{name}` must be positive; got {value}.")
-
-
-def quick(settings: Settings) -> Settings:
-    """The same experiment in miniature."""
-    return dataclasses.replace(
-        settings,
-        seeds=settings.seeds[:1],
-        num_layers=2,
-        hidden_sizes=(16,),
-        num_steps=200,
-        eval_every=50,
-    )

@@ -4,15 +4,15 @@ from collections.abc import Sequence
 
 import jax
 import numpy as np
-import tyro
 from tqdm import tqdm
 
+from experiments._command import run
 from experiments._common import device_name, format_table, use_compilation_cache
 from experiments._results import Row
 from experiments.toy_densities.fits import as_fitted, finished_fit, make_model
 from experiments.toy_densities.pictures import draw_density, draw_overview
 from experiments.toy_densities.results import open_results
-from experiments.toy_densities.settings import Settings, check, quick
+from experiments.toy_densities.settings import Settings, check
 from experiments.toy_densities.target import make_target
 
 
@@ -24,8 +24,6 @@ def main(settings: Settings) -> None:
             resume has other columns.
     """
     check(settings)
-    if settings.quick:
-        settings = quick(settings)
     print(f"JAX {jax.__version__} on {device_name()}")
     models = [make_model(name, settings) for name in settings.flows]
     results = open_results(settings.output, resume=settings.resume)
@@ -70,4 +68,4 @@ def summary(rows: Sequence[Row], settings: Settings) -> str:
 
 if __name__ == "__main__":
     use_compilation_cache()
-    main(tyro.cli(Settings, prog="python -m experiments.toy_densities"))
+    run("experiments.toy_densities", main, Settings)

@@ -4,10 +4,20 @@ import dataclasses
 from pathlib import Path
 
 from distrax_flows import densities
+from experiments._command import quick_means
 from experiments.toy_densities.recipes import RECIPES
 
 
-@dataclasses.dataclass(frozen=True)
+@quick_means(
+    densities=("banana", "gaussian_blobs"),
+    seeds=(0,),
+    num_steps=500,
+    num_layers=2,
+    hidden_sizes=(16, 16),
+    num_draws=10_000,
+    grid_size=100,
+)
+@dataclasses.dataclass(frozen=True, kw_only=True)
 class Settings:
     """Flows fitted to toy densities: a table, pictures, and a GIF of training."""
 
@@ -60,17 +70,3 @@ def check(settings: Settings) -> None:
                 raise ValueError(f"`{argument}` must be one of {choices}; got {value!r}.")
     if settings.num_draws < 1:
         raise ValueError(f"`num_draws` must be at least 1; got {settings.num_draws}.")
-
-
-def quick(settings: Settings) -> Settings:
-    """The same experiment in miniature."""
-    return dataclasses.replace(
-        settings,
-        densities=settings.densities[:2],
-        seeds=settings.seeds[:1],
-        num_steps=500,
-        num_layers=2,
-        hidden_sizes=(16, 16),
-        num_draws=10_000,
-        grid_size=100,
-    )

@@ -1,17 +1,15 @@
 """The whole comparison; the package's docstring says what it does."""
 
-import csv
-import dataclasses
 import importlib.util
 from collections.abc import Sequence
-from pathlib import Path
 
 import jax
 import numpy as np
-import tyro
 from tqdm import tqdm
 
+from experiments._command import run
 from experiments._common import device_name, format_table
+from experiments._results import write_table
 from experiments.benchmarks._timing import milliseconds
 from experiments.benchmarks.peers.contestants import Contestant, make
 from experiments.benchmarks.peers.pictures import draw_ratios
@@ -32,8 +30,6 @@ def main(settings: Settings) -> None:
         ModuleNotFoundError: a library is not installed.
     """
     pairs = rows(settings)
-    if settings.quick:
-        settings = dataclasses.replace(settings, seconds=0.0, min_rounds=3)
     for library in set(settings.libraries) & {"flowjax", "zuko"}:
         if importlib.util.find_spec(library) is None:
             raise ModuleNotFoundError(
@@ -46,7 +42,7 @@ def main(settings: Settings) -> None:
         for flow, size in pairs:
             bar.set_description(f"{flow} {size}")
             table += compare(flow, size, settings)
-            write(settings.output / "peers.csv", table)
+            write_table(settings.output / "peers.csv", COLUMNS, table)
             bar.update()
     draw_ratios(settings.output / "peers.png", table)
     print(summary(table))
@@ -100,15 +96,6 @@ def time_in_turn(
     return milliseconds(calls, rounds)
 
 
-def write(path: Path, table: Sequence[dict[str, str]]) -> None:
-    """Writes the rows there are so far."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with path.open("w", newline="") as file:
-        writer = csv.DictWriter(file, COLUMNS, lineterminator="\n")
-        writer.writeheader()
-        writer.writerows(table)
-
-
 def summary(table: Sequence[dict[str, str]]) -> str:
     """Our milliseconds, and for every other library the ratio with its quartiles."""
     libraries = list(dict.fromkeys(row["library"] for row in table if row["library"] != "ours"))
@@ -129,4 +116,4 @@ def summary(table: Sequence[dict[str, str]]) -> str:
 
 
 if __name__ == "__main__":
-    main(tyro.cli(Settings, prog="python -m experiments.benchmarks.peers"))
+    run("experiments.benchmarks.peers", main, Settings)

@@ -4,6 +4,8 @@ import dataclasses
 from pathlib import Path
 from typing import NamedTuple
 
+from experiments._command import quick_means
+
 
 class Size(NamedTuple):
     """Batch B, event D, layers L, and H units in each of two hidden layers."""
@@ -33,7 +35,8 @@ def num_params(flow: str) -> int:
     return 3 * NUM_BINS + 1 if flow.startswith("nsf") else 2
 
 
-@dataclasses.dataclass(frozen=True)
+@quick_means(seconds=0.0, min_rounds=3)
+@dataclasses.dataclass(frozen=True, kw_only=True)
 class Settings:
     """Times of four kinds of flow in several libraries."""
 
