@@ -9,7 +9,5 @@ import sys
 
 from experiments import _interrupt
 
-# `python -m` imports this package before it knows the module's file. Imports of JAX and TFP take
-# seconds, in which Ctrl-C may come, too.
-if sys.argv[0] == "-m":
-    sys.excepthook = _interrupt.hook
+if sys.argv[0] == "-m":  # `python -m` imports this package before the module's own file
+    _interrupt.end_while_starting()

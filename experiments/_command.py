@@ -61,11 +61,13 @@ def run(name: str, main: Callable[[S], None], settings: type[S]) -> None:
         # Only the parser knows which settings are given: it reads them over the other defaults.
         default = cast(Callable[..., S], settings)(quick=True)
         given = tyro.cli(settings, prog=prog, default=default)
+    _interrupt.raise_again()
     try:
         main(given)
     except KeyboardInterrupt as interrupt:
         output = getattr(given, "output", None)
-        _interrupt.end(interrupt, f"Finished rows are in {output}." if output else "")
+        _interrupt.tell(interrupt, f"Finished rows are in {output}." if output else "")
+        raise SystemExit(_interrupt.EXIT_CODE) from None
 
 
 def _as_option(name: str, value: Any) -> str:
