@@ -2,6 +2,8 @@
 
 import csv
 import dataclasses
+import functools
+import itertools
 import os
 import subprocess
 import sys
@@ -11,7 +13,7 @@ import pytest
 
 pytest.importorskip("tyro")
 
-from experiments.benchmarks import precision, scaling
+from experiments.benchmarks import _timing, precision, scaling
 from experiments.benchmarks.peers import __main__ as peers
 from experiments.benchmarks.peers.contestants import make
 from experiments.benchmarks.peers.settings import FLOWS, MEASURES, Settings, Size
@@ -117,6 +119,67 @@ def test_precision(tmp_path):
     # Eight bits against twenty-four.
     assert float(single["log_prob_error"]) < 1e-4 < float(half["log_prob_error"]) < 1
     assert float(half["round_trip_max"]) < 1e-4
+
+
+class Clock:
+    """`time` of a machine whose threads are busy for a while after a call."""
+
+    def __init__(self):
+        self.now, self.used, self.busy_until = 0.0, 0.0, 0.0
+
+    def perf_counter(self):
+        return self.now
+
+    def process_time(self):
+        return self.used
+
+    def sleep(self, seconds):
+        self.used += min(max(self.busy_until - self.now, 0.0), seconds)
+        self.now += seconds
+
+    def call(self, seconds, spin):
+        """A call of so many seconds, twice as many while threads of another call are busy."""
+        self.now += seconds * (2 if self.now < self.busy_until else 1)
+        self.busy_until = self.now + spin
+
+
+@pytest.fixture
+def clock(monkeypatch):
+    clock = Clock()
+    monkeypatch.setattr(_timing, "time", clock)
+    return clock
+
+
+def test_no_call_is_timed_while_the_threads_of_another_are_busy(clock):
+    calls = {"spins": lambda: clock.call(0.003, 0.04), "rests": lambda: clock.call(0.002, 0.0)}
+    times = _timing.milliseconds(calls, repeats=9)
+    np.testing.assert_allclose(times["rests"], 2.0)
+    # Its own threads are what it usually finds.
+    np.testing.assert_allclose(times["spins"], 6.0)
+
+
+def test_threads_that_never_rest_are_not_waited_for(clock):
+    times = _timing.milliseconds({"spins": lambda: clock.call(0.003, 1e9)}, repeats=2)
+    np.testing.assert_allclose(times["spins"], 6.0)
+    assert clock.now < 3
+
+
+def test_every_round_has_an_order_of_its_own(clock):
+    """The same in every run; no function always follows the same one."""
+    runs = []
+    for _ in range(2):
+        called = []
+        calls = {name: functools.partial(called.append, name) for name in "abcd"}
+        _timing.milliseconds(calls, repeats=20)
+        timed = called[4:][1::2]
+        assert timed == called[4:][::2]  # each after one of its own that is not timed
+        rounds = [timed[start : start + 4] for start in range(0, len(timed), 4)]
+        assert len(rounds) == 20
+        assert all(sorted(order) == list("abcd") for order in rounds)
+        runs.append(timed)
+    assert runs[0] == runs[1]
+    follows = {(first, then) for first, then in itertools.pairwise(timed) if first != then}
+    assert len(follows) == 12
 
 
 def test_slopes_are_exponents():

@@ -1,4 +1,4 @@
-"""Interleaved timing."""
+"""Timing in rounds."""
 
 import time
 from collections.abc import Callable, Mapping
@@ -9,9 +9,16 @@ import numpy as np
 
 __all__ = ["milliseconds"]
 
+_LOOK = 5e-3  # seconds between looks at whether threads rest
+_LONGEST_WAIT = 1.0
+
 
 def milliseconds(functions: Mapping[str, Callable[[], Any]], repeats: int) -> dict[str, np.ndarray]:
-    """Times functions in turn, A B A B, so that a slow spell of the machine hits all alike.
+    """Times functions in rounds, so that a slow spell of the machine hits all alike.
+
+    Each round has an order of its own, the same in every run. A timed call follows one of the same
+    function that is not timed, once the threads of what ran before rest: those of PyTorch look for
+    more work for 10 ms, and hold the cores meanwhile.
 
     Args:
         functions: what to time, by name; each is called once before, to compile.
@@ -22,10 +29,24 @@ def milliseconds(functions: Mapping[str, Callable[[], Any]], repeats: int) -> di
     """
     for function in functions.values():
         jax.block_until_ready(function())
-    times = {name: np.zeros(repeats) for name in functions}
+    orders, names = np.random.default_rng(0), list(functions)
+    times = {name: np.zeros(repeats) for name in names}
     for round_ in range(repeats):
-        for name, function in functions.items():
+        for place in orders.permutation(len(names)):
+            name, function = names[place], functions[names[place]]
+            _let_threads_rest()
+            jax.block_until_ready(function())
             start = time.perf_counter()
             jax.block_until_ready(function())
             times[name][round_] = 1e3 * (time.perf_counter() - start)
     return times
+
+
+def _let_threads_rest() -> None:
+    """Sleeps until the process uses next to no time of the processors."""
+    end = time.perf_counter() + _LONGEST_WAIT
+    busy = True
+    while busy and time.perf_counter() < end:
+        before = time.process_time()
+        time.sleep(_LOOK)
+        busy = time.process_time() - before > _LOOK / 10

@@ -10,9 +10,10 @@ Every library gets the same data, layers, sizes of networks, and optimizer (Adam
 no flow around them; and `unrolled`, ours with `unroll=True`. zuko needs PyTorch;
 `pip install torch` first, the CPU build where there is no GPU.
 
-Calls are timed in rounds, A B C A B C, so that a slow spell of the machine hits all alike. A ratio
-is the median over rounds of a library's time over ours in the same round, with its quartiles. What
-a call compiles, and how much memory it takes at its peak, is measured in a process of its own.
+Calls are timed in rounds, A B C, B A C, so that a slow spell of the machine hits all alike, and no
+library always runs after the same one. A ratio is the median over rounds of a library's time over
+ours in the same round, with its quartiles. What a call compiles, and how much memory it takes at
+its peak, is measured in a process of its own.
 
 `peers.csv` in the output folder has a row for each flow, size, measure and library; `peers.png`
 shows the ratios. Nothing should run beside it.

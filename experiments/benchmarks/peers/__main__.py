@@ -91,7 +91,7 @@ def time_in_turn(
     """Milliseconds of a measure, as many rounds as there is time for."""
     calls = {library: one.calls[measure] for library, one in contestants.items()}
     trial = milliseconds(calls, repeats=1)
-    seconds = sum(float(times[0]) for times in trial.values()) / 1e3
+    seconds = 2 * sum(float(times[0]) for times in trial.values()) / 1e3  # half is not timed
     rounds = int(np.clip(settings.seconds / seconds, settings.min_rounds, settings.max_rounds))
     return milliseconds(calls, rounds)
 
