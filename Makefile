@@ -1,8 +1,10 @@
 # `make toys` and `make test` create .venv and install what they need, once. To use an environment
 # of your own, name its interpreter: `make test PYTHON=path/to/python`; nothing is installed then.
+# `make test-lowest` has an environment of its own, .venv-lowest.
 
 BOOTSTRAP ?= python3
 VENV := .venv
+LOWEST := .venv-lowest
 
 ifdef PYTHON
   RUN := $(PYTHON)
@@ -12,15 +14,16 @@ else
   dev := $(VENV)/.installed-dev
 endif
 
-.PHONY: help toys rotation test lint format clean
+.PHONY: help toys rotation test test-lowest lint format clean
 
 help:
-	@echo "make toys      MAF, RealNVP and neural splines on toy densities: table and pictures"
-	@echo "make rotation  a chain of plain bijectors fitted with optax"
-	@echo "make test      all tests"
-	@echo "make lint      ruff and basedpyright"
-	@echo "make format    ruff format and fixes"
-	@echo "make clean     remove .venv and caches"
+	@echo "make toys         MAF, RealNVP and neural splines on toy densities: table and pictures"
+	@echo "make rotation     a chain of plain bijectors fitted with optax"
+	@echo "make test         all tests"
+	@echo "make test-lowest  tests with the lowest versions that pyproject.toml allows"
+	@echo "make lint         ruff and basedpyright"
+	@echo "make format       ruff format and fixes"
+	@echo "make clean        remove environments and caches"
 
 toys: $(experiments)
 	$(RUN) -m experiments.toy_densities
@@ -30,6 +33,12 @@ rotation: $(experiments)
 
 test: $(dev)
 	$(RUN) -m pytest
+
+# Gradients, training, saving and the command line: what leans on JAX, Haiku, optax, orbax and tyro.
+test-lowest: $(LOWEST)/.installed-test
+	$(LOWEST)/bin/python -m pytest tests/test_autoregressive.py tests/test_gradients.py \
+	  tests/test_layers.py tests/test_packaging.py tests/test_training.py tests/test_saving.py \
+	  tests/test_checkpoints.py tests/test_experiments.py tests/test_experiment_commands.py
 
 lint: $(dev)
 	$(RUN) -m ruff check .
@@ -41,16 +50,21 @@ format: $(dev)
 	$(RUN) -m ruff format .
 
 clean:
-	rm -rf $(VENV) .pytest_cache .ruff_cache .hypothesis
+	rm -rf $(VENV) $(LOWEST) .pytest_cache .ruff_cache .hypothesis
 	find . -name __pycache__ -prune -exec rm -rf {} +
 
-$(VENV)/bin/python:
+$(VENV)/bin/python $(LOWEST)/bin/python: %/bin/python:
 	@$(BOOTSTRAP) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
 	  { echo "Python 3.11 or newer is needed; name one: make BOOTSTRAP=python3.12"; exit 1; }
-	$(BOOTSTRAP) -m venv $(VENV)
+	$(BOOTSTRAP) -m venv $*
 
 # A stamp is newer than what it was installed from, so that a second run installs nothing.
 $(VENV)/.installed-%: pyproject.toml constraints.txt | $(VENV)/bin/python
 	$(VENV)/bin/python -m pip install --quiet --disable-pip-version-check \
 	  --constraint constraints.txt --editable '.[$*]'
+	@touch $@
+
+$(LOWEST)/.installed-test: pyproject.toml constraints-lowest.txt | $(LOWEST)/bin/python
+	$(LOWEST)/bin/python -m pip install --quiet --disable-pip-version-check \
+	  --constraint constraints-lowest.txt --editable '.[test]'
 	@touch $@

@@ -1,0 +1,63 @@
+"""What is installed and what is shipped: bounds of versions, and the files of the sdist."""
+
+import re
+import subprocess
+import tomllib
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[1]
+PYPROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())
+
+
+def pins(name):
+    """Versions by package in a file of constraints, which holds nothing else."""
+    found = {}
+    for line in (ROOT / name).read_text().splitlines():
+        if not line.startswith("#"):
+            package, version = re.fullmatch(r"([\w.-]+)==([\w.]+)", line).groups()
+            found[normal(package)] = version
+    return found
+
+
+def normal(package):
+    return re.sub(r"[-_.]+", "-", package).lower()
+
+
+def release(version):
+    """`0.10` and `0.10.0` are the same."""
+    return re.sub(r"(\.0)+$", "", version)
+
+
+def test_the_lowest_versions_tried_are_those_allowed():
+    project = PYPROJECT["project"]
+    extras = project["optional-dependencies"]
+    needed = [*project["dependencies"]]
+    for extra in ("training", "experiments", "test"):
+        needed += extras[extra]
+    lowest, newest = pins("constraints-lowest.txt"), pins("constraints.txt")
+    for requirement in needed:
+        if not requirement.startswith("distrax_flows["):
+            package, version = re.fullmatch(r"([\w-]+)>=([\d.]+)", requirement).groups()
+            assert release(lowest[normal(package)]) == release(version), package
+            assert normal(package) in newest, package
+
+
+def git(*args):
+    done = subprocess.run(["git", *args], cwd=ROOT, capture_output=True, text=True)
+    if done.returncode:
+        pytest.skip("not a git checkout")
+    return done.stdout.splitlines()
+
+
+def test_the_sdist_leaves_out_nothing_but_continuous_integration():
+    """Docs link to figures and tests follow the links: both have to work from an sdist."""
+    excluded = PYPROJECT["tool"]["hatch"]["build"]["targets"]["sdist"]["exclude"]
+    assert all(re.fullmatch(r"/[\w./]+", pattern) for pattern in excluded)  # whole folders
+    tracked = git("ls-files")
+    assert any(path.startswith("figures/") for path in tracked)
+    left_out = {path for path in tracked if path.startswith(tuple(p[1:] + "/" for p in excluded))}
+    assert left_out == {path for path in tracked if path.startswith(".ci/")}
+    # The build leaves out what git is told to ignore, tracked or not.
+    assert git("ls-files", "--cached", "--ignored", "--exclude-standard") == []
