@@ -13,7 +13,8 @@ import pytest
 
 pytest.importorskip("tyro")
 
-from experiments.benchmarks import _timing, precision, scaling
+from experiments._results import write_table
+from experiments.benchmarks import _timing, precision, scaling, soak
 from experiments.benchmarks.peers import __main__ as peers
 from experiments.benchmarks.peers.contestants import make
 from experiments.benchmarks.peers.settings import FLOWS, MEASURES, Settings, Size
@@ -180,6 +181,30 @@ def test_every_round_has_an_order_of_its_own(clock):
     assert runs[0] == runs[1]
     follows = {(first, then) for first, then in itertools.pairwise(timed) if first != then}
     assert len(follows) == 12
+
+
+def test_soak(tmp_path):
+    settings = soak.Settings(num_steps=60, life=20, every=10, output=tmp_path)
+    soak.main(settings)
+    rows = read(tmp_path / "soak.csv")
+    assert [(row["part"], int(row["step"])) for row in rows] == [
+        (part, step) for part in soak.PARTS for step in range(10, 61, 10)
+    ]
+    assert [row["lives"] for row in rows] == ["1"] * 12 + list("112233")
+    assert 0 < (tmp_path / "soak.png").stat().st_size < 300_000
+
+
+def test_soak_tells_a_real_interrupt_from_its_own(tmp_path, monkeypatch):
+    def write(path, columns, rows):
+        write_table(path, columns, rows)
+        if len(rows) == 15:  # in the second life of the third fit
+            raise KeyboardInterrupt
+
+    monkeypatch.setattr(soak, "write_table", write)
+    with pytest.raises(KeyboardInterrupt):
+        soak.main(soak.Settings(num_steps=60, life=20, every=10, output=tmp_path))
+    rows = read(tmp_path / "soak.csv")
+    assert (len(rows), rows[-1]["lives"]) == (15, "2")
 
 
 def test_slopes_are_exponents():

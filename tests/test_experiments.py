@@ -16,6 +16,7 @@ pytest.importorskip("tyro")
 Image = pytest.importorskip("PIL.Image")
 
 from experiments import rotation  # noqa: E402
+from experiments._common import known  # noqa: E402
 from experiments.toy_densities import __main__ as toy_densities  # noqa: E402
 from experiments.toy_densities.results import open_results  # noqa: E402
 from experiments.toy_densities.settings import Settings  # noqa: E402
@@ -136,6 +137,13 @@ def test_toy_densities_refuses(changes, message, tmp_path):
     with pytest.raises(ValueError, match=message):
         toy_densities.main(settings)
     assert not (tmp_path / "new" / "results.csv").exists()
+
+
+@pytest.mark.parametrize(
+    ("values", "expected"), [((1.0, np.nan, 3.0), [1.0, 3.0]), ((np.nan, np.nan), [np.nan] * 2)]
+)
+def test_what_is_not_known_does_not_hide_what_is(values, expected):
+    np.testing.assert_array_equal(known(values), expected)
 
 
 def test_rotation(tmp_path):

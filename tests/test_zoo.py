@@ -199,6 +199,15 @@ def test_refusals(main, settings, message, tmp_path):
     assert not (tmp_path / "new" / "results.csv").exists()
 
 
+def test_a_fit_too_short_to_tell_its_compile_time():
+    """The summary shows what the other density tells, or NaN."""
+    settings = ZooSettings(flows=("maf",), densities=("moons", "circles"))
+    row = dict.fromkeys(COLUMNS, "1") | {"flow": "maf"}
+    unknown = row | {"compile_seconds": "nan"}
+    assert "nan" not in flow_zoo.summary([row | {"compile_seconds": "2"}, unknown], settings)
+    assert "nan" in flow_zoo.summary([unknown, unknown], settings)
+
+
 def test_defaults_are_there():
     assert set(MixtureSettings().flows) <= set(FLOWS[1]) | set(FLOWS[2])
     assert set(FLOWS[1]) | set(FLOWS[2]) <= set(ZOO)
