@@ -1,11 +1,13 @@
 """Shape and value checks with one form of message: the rule, the value, the remedy."""
 
+import math
 from collections.abc import Sequence
 from typing import Any
 
 import distrax
 import jax
 import jax.numpy as jnp
+import numpy as np
 
 __all__ = [
     "check_choice",
@@ -15,6 +17,7 @@ __all__ = [
     "check_positive",
     "check_positive_int",
     "check_range",
+    "check_resolution",
     "check_scalar",
     "check_sizes",
 ]
@@ -78,6 +81,31 @@ def check_range(low_name: str, low: float, high_name: str, high: float) -> None:
         raise ValueError(
             f"`{low_name}` must be less than `{high_name}`, both finite; got {low_name}={low!r}, "
             f"{high_name}={high!r}."
+        )
+
+
+# Fewer steps than bins of a fine histogram: a density of such values means nothing.
+_MIN_STEPS = 1000
+
+
+def check_resolution(name: str, low: float, high: float, dtype: Any) -> None:
+    """Raises unless the interval holds enough values of the dtype.
+
+    Args:
+        name: what the interval is called, such as "[low, high]".
+        low: the lower end.
+        high: the upper end.
+        dtype: that of the values in the interval.
+    """
+    info = jnp.finfo(dtype)
+    # Subnormal numbers are no use: XLA flushes them to zero.
+    largest = max(abs(low), abs(high), float(info.tiny) / float(info.eps))
+    step = float(info.eps) * 2.0 ** (math.frexp(largest)[1] - 1)
+    if not _MIN_STEPS * step <= high - low <= float(info.max):
+        raise ValueError(
+            f"`{name}` must be an interval of at least {_MIN_STEPS} steps of its dtype; got "
+            f"[{low}, {high}] in {np.dtype(dtype)}, whose values lie {step:.2g} apart there. "
+            "Subtract an offset, so that the interval lies near 0, or use float64."
         )
 
 

@@ -2,6 +2,7 @@
 
 import functools
 from collections.abc import Callable
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -12,13 +13,16 @@ __all__ = [
     "KEPT",
     "align",
     "find_root",
+    "hard_clip",
     "keep",
     "matvec",
+    "replace_value",
     "safe_norm",
     "soft_clip",
     "sum_last",
     "unit_vector",
     "value_and_slope",
+    "vary_like",
 ]
 
 
@@ -40,15 +44,53 @@ def soft_clip(x: Float[Array, "..."], bound: float) -> Float[Array, "..."]:
     return bound * jnp.tanh(x / bound)
 
 
-def sum_last(log_det: jax.Array, shape: tuple[int, ...]) -> jax.Array:
-    """Broadcasts a per-dimension log-det to `shape`, the events', and sums over the last axis.
+def replace_value(x: Float[Array, "..."], value: Float[Array, "..."]) -> Float[Array, "..."]:
+    """`value` to the bit, with the derivative of `x`, which is finite and differs by rounding only.
 
-    distrax sums a log-det that lacks the batch shape to a scalar without a word, so that every
-    bijector here returns the full batch shape, also where its Jacobian is constant.
+    Not by a custom derivative: a gradient of a gradient through a scan would lose it.
+    """
+    return jax.lax.stop_gradient(value) + (x - jax.lax.stop_gradient(x))
+
+
+def hard_clip(
+    x: Float[Array, "..."], low: jax.Array | float, high: jax.Array | float
+) -> Float[Array, "..."]:
+    """Clips what only rounding takes out of `[low, high]`; see `replace_value`."""
+    return replace_value(x, jnp.clip(x, low, high))
+
+
+def vary_like(tree: Any, *others: Any) -> Any:
+    """Gives the arrays of a pytree the varying axes of those of others.
+
+    Within `jax.shard_map` a type says over which axes of the mesh an array varies, and a loop's
+    carry must start with the axes that it ends with: constants get them from what the loop reads.
+    Elsewhere nothing happens, and no operation is added.
+    """
+    axes = frozenset[str]().union(*map(_varying_axes, jax.tree.leaves(others)))
+
+    def vary(leaf):
+        missing = axes - _varying_axes(leaf)
+        return jax.lax.pcast(leaf, tuple(sorted(missing)), to="varying") if missing else leaf
+
+    return jax.tree.map(vary, tree)
+
+
+def _varying_axes(array: Any) -> frozenset[str]:
+    kind = array if isinstance(array, jax.ShapeDtypeStruct) else jax.typeof(array)
+    if hasattr(kind, "vma"):  # JAX below 0.10.2
+        return frozenset(kind.vma or ())
+    return frozenset(kind.manual_axis_type.varying) if kind.manual_axis_type else frozenset()
+
+
+def sum_last(log_det: jax.Array, y: jax.Array) -> jax.Array:
+    """Broadcasts a per-dimension log-det to the events `y`, and sums over the last axis.
+
+    distrax silently sums a log-det that lacks the batch shape to a scalar, so every bijector here
+    returns the full batch shape, also where its Jacobian is constant.
     """
     # Summed before the batch axes: repeated numbers need no second sum.
-    per_event = jnp.broadcast_to(log_det, log_det.shape[:-1] + shape[-1:])
-    return jnp.broadcast_to(jnp.sum(per_event, axis=-1), shape[:-1])
+    per_event = jnp.broadcast_to(log_det, log_det.shape[:-1] + y.shape[-1:])
+    return jnp.broadcast_to(jnp.sum(per_event, axis=-1), y.shape[:-1]).astype(y.dtype)
 
 
 def align(*arrays: jax.Array) -> tuple[jax.Array, ...]:
@@ -106,10 +148,13 @@ def find_root(
 ) -> Float[Array, "..."]:
     """The root of an increasing function in `[low, high]`, elementwise, with implicit gradients.
 
-    Chandrupatla's method: inverse quadratic interpolation where it is safe, else bisection; and one
-    step of Newton's in the end. (`tfp.math.find_root_chandrupatla` would do, but it returns NaN for
-    one in ten thousand functions that are almost lines, of which flows are full: its interpolation
-    divides zero by zero there.)
+    Chandrupatla's method: inverse quadratic interpolation where it is safe, else bisection; and
+    two steps of Newton's in the end. (`tfp.math.find_root_chandrupatla` would do, but it returns
+    NaN for one in ten thousand functions that are almost lines, of which flows are full: its
+    interpolation divides zero by zero there.)
+
+    Derivatives are right to any order; within `jax.lax.scan`, which drops custom rules when
+    differentiated twice, up to the third.
 
     Args:
         f: elementwise and increasing; it may close over arrays, which get gradients by the implicit
@@ -117,7 +162,7 @@ def find_root(
         low: `[...]`, where f is not positive.
         high: `[...]`, where f is not negative; of the shape of `low`.
         noise: the size of the rounding errors of f, which broadcasts to `low`. A place where f is
-            no larger counts as the root, but for the last step; it would take tens of steps to
+            no larger counts as the root, except for the last steps; it would take tens of steps to
             pin the root down among values that are all noise.
 
     Returns:
@@ -131,12 +176,29 @@ def find_root(
     dtype = jax.eval_shape(f, low).dtype
     low, high = (jax.lax.stop_gradient(end).astype(dtype) for end in (low, high))
     noise = jnp.broadcast_to(jax.lax.stop_gradient(noise), low.shape).astype(dtype)
+    low, high, noise = vary_like((low, high, noise), jax.eval_shape(f, low), low, high, noise)
     f, closed_over = jax.closure_convert(f, low)
     return _root(f, low, high, noise, closed_over)
 
 
 @functools.partial(jax.custom_jvp, nondiff_argnums=(0,))
 def _root(f, low, high, noise, closed_over):
+    # Where a gradient of a gradient passes a scan, JAX differentiates this body instead of using
+    # the rule below. So the search has no derivative, and two steps of Newton's from its end have
+    # those of the root: the first step gets one derivative right, the second, of equal slope, two.
+    ends = jax.lax.stop_gradient((low, high))
+    x = _search(f, *jax.lax.stop_gradient((low, high, noise, closed_over)))
+    value, slope = value_and_slope(lambda x: f(x, *closed_over), x)
+    for excess in (lambda _: value, lambda x: f(x, *closed_over)):
+        step = excess(x) / jnp.where(slope > 0, slope, 1)
+        newton = hard_clip(x - step, *ends)
+        x = jnp.where((slope > 0) & jnp.isfinite(step), newton, x + value)
+    return x
+
+
+def _search(f, low, high, noise, closed_over):
+    """The better end of the bracket of a root, narrowed to a tolerance."""
+
     def g(x):
         return f(x, *closed_over)
 
@@ -158,13 +220,11 @@ def _root(f, low, high, noise, closed_over):
     # Rounding may give g the wrong sign at an end; then the root is that end.
     g_low, g_high = jnp.minimum(g(low), 0), jnp.maximum(g(high), 0)
     middle = low + (high - low) / 2
-    first = 0, low, high, g_low, g_high, middle, g(middle), jnp.zeros(low.shape, bool)
+    done = vary_like(jnp.zeros(low.shape, bool), low)
+    first = 0, low, high, g_low, g_high, middle, g(middle), done
     _, a, b, g_a, g_b, *_ = jax.lax.while_loop(unfinished, improve, first)
     # The best end of the bracket, or better.
-    x = jnp.where(jnp.abs(g_a) < jnp.abs(g_b), a, b)
-    value, slope = value_and_slope(g, x)
-    newton = jnp.clip(x - value / jnp.where(slope > 0, slope, 1), low, high)
-    return jnp.where(slope > 0, newton, x + value)
+    return jnp.where(jnp.abs(g_a) < jnp.abs(g_b), a, b)
 
 
 @_root.defjvp

@@ -8,6 +8,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
 
+from distrax_flows._numerics import vary_like
 from distrax_flows._types import DecideFn, Shape
 
 __all__ = ["unfold"]
@@ -40,7 +41,8 @@ def unfold(
     Args:
         decide: from parameters `[..., P]` and a row of `inputs` to the value `[...]` of a position,
             and anything else.
-        inputs: pytree of arrays `[D, ...]`.
+        inputs: pytree of arrays `[D, ...]`. Under `jax.shard_map` they must vary over every axis
+            over which anything that `decide` closes over does.
         weights: `L + 1` masked arrays.
         own: per layer, what its units bring along, such as biases, or None.
         activate: from a layer's index, what its new units get from their inputs, `[n, ...]`, and
@@ -108,7 +110,8 @@ def unfold(
     def blocks(array):
         return array[grid.reshape(-1)].reshape(grid.shape + array.shape[1:])
 
-    nothing = tuple(jnp.zeros((weight.shape[0], *batch_shape), weight.dtype) for weight in weights)
+    nothing = [jnp.zeros((weight.shape[0], *batch_shape), weight.dtype) for weight in weights]
+    nothing = tuple(vary_like(nothing, inputs, weights, own))
     tables = (
         np.stack([getattr(layer, name) for layer in units], axis=-1).astype(np.int32)
         for name in ("starts", "counts", "offsets")

@@ -84,7 +84,7 @@ class MaskedMLP:
             if self.residual and layer > 0:
                 hidden += before
         params = self._affine(hidden, -1)
-        params = params.reshape((*params.shape[:-1], event_size, -1))
+        params = params.reshape((*params.shape[:-1], event_size, self._num_params))
         if self._sequential:
             return params
         return jnp.take(params, np.argsort(self.order), axis=-2)
@@ -165,8 +165,12 @@ class MaskedMLP:
 
     @property
     def _output_degrees(self) -> Shape:
-        event_size = len(self.order)
-        return tuple(np.repeat(range(event_size), self.weights[-1].shape[-1] // event_size))
+        return tuple(np.repeat(range(len(self.order)), self._num_params))
+
+    @property
+    def _num_params(self) -> int:
+        """Parameters per dimension, P."""
+        return self.weights[-1].shape[-1] // len(self.order)
 
     @property
     def _sequential(self) -> bool:

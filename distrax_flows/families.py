@@ -14,8 +14,8 @@ import numpy as np
 from jaxtyping import Array, Float
 
 from distrax_flows._checks import check_positive, check_positive_int
-from distrax_flows._numerics import soft_clip
 from distrax_flows._types import BijectorFn
+from distrax_flows.bijectors.affine import Additive, Affine
 from distrax_flows.bijectors.bernstein import BernsteinPolynomial
 from distrax_flows.bijectors.circular import CircularShift
 from distrax_flows.bijectors.mixture_cdf import LogisticMixtureCDF, component_factors
@@ -75,13 +75,7 @@ def additive() -> Family:
         >>> print(additive().bijector(jnp.array([3.0])).forward(jnp.ones(())))
         4.0
     """
-
-    def bijector(params: Float[Array, "... 1"]) -> distrax.Bijector:
-        shift = params[..., 0]
-        # Without a log-scale, distrax's log-det would have the default dtype, not this one.
-        return distrax.ScalarAffine(shift=shift, log_scale=jnp.zeros_like(shift))
-
-    return Family(1, bijector, is_affine=True)
+    return Family(1, Additive, is_affine=True)
 
 
 def affine(max_log_scale: float = 5.0) -> Family:
@@ -104,9 +98,7 @@ def affine(max_log_scale: float = 5.0) -> Family:
     check_positive("max_log_scale", max_log_scale)
 
     def bijector(params: Float[Array, "... 2"]) -> distrax.Bijector:
-        return distrax.ScalarAffine(
-            shift=params[..., 0], log_scale=soft_clip(params[..., 1], max_log_scale)
-        )
+        return Affine(params, max_log_scale)
 
     return Family(2, bijector, is_affine=True)
 

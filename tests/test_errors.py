@@ -82,7 +82,7 @@ CONSTRUCTION = [
     (
         lambda: dxf.RationalQuadraticSpline(SPLINE, 1.0, 1.0),
         ValueError,
-        "`range_min` must be less than `range_max`; got range_min=1.0, range_max=1.0",
+        "`range_min` must be less than `range_max`, both finite; got range_min=1.0, range_max=1.0",
     ),
     (
         lambda: dxf.RationalQuadraticSpline(SPLINE, -1.0, 1.0, "flat"),

@@ -1,5 +1,6 @@
 """Bijectors over arrays: real `distrax.Bijector`s, with no Haiku in sight."""
 
+from distrax_flows.bijectors.affine import Additive, Affine
 from distrax_flows.bijectors.autoregressive import MaskedAutoregressive
 from distrax_flows.bijectors.bernstein import BernsteinPolynomial
 from distrax_flows.bijectors.circular import CircularShift
@@ -22,6 +23,8 @@ from distrax_flows.bijectors.sylvester import Sylvester
 
 __all__ = [
     "ActNorm",
+    "Additive",
+    "Affine",
     "BatchNorm",
     "BernsteinPolynomial",
     "CircularShift",

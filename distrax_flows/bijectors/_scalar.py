@@ -21,16 +21,25 @@ def check_params(params: Any) -> Float[Array, "... P"]:
     params = check_float_array("params", params, min_ndim=1)
     if jnp.finfo(params.dtype).bits < 32:
         raise TypeError(
-            "`params` must be float32 or wider, for a root is too coarse in "
+            "`params` must be float32 or wider, for the inverse is too coarse in "
             f"{params.dtype}; convert it with `params.astype(jnp.float32)`."
         )
     return params
 
 
-def spread(params: Float[Array, "... P"], x: Any) -> tuple[jax.Array, jax.Array]:
+def spread(params: Float[Array, "... P"], x: jax.Array) -> tuple[jax.Array, jax.Array]:
     """Makes broadcasting explicit: x of full shape `[...]`, params with as many batch axes."""
-    x = jnp.broadcast_to(x, jnp.broadcast_shapes(jnp.shape(x), params.shape[:-1]))
-    return params.reshape((1,) * (x.ndim + 1 - params.ndim) + params.shape), x
+    try:
+        shape = jnp.broadcast_shapes(x.shape, params.shape[:-1])
+    except ValueError:
+        raise ValueError(
+            "`params` must hold one row of parameters per scalar: all its axes but the last must "
+            f"broadcast against the input; got params.shape={params.shape} and an input of shape "
+            f"{x.shape}. For events of size D it is [..., D, {params.shape[-1]}]; "
+            "`params[..., None, :]` shares one row among all D dimensions."
+        ) from None
+    params = params.reshape((1,) * (len(shape) + 1 - params.ndim) + params.shape)
+    return params, jnp.broadcast_to(x, shape)
 
 
 def forward_with_tails(

@@ -2,24 +2,24 @@
 
 import functools
 
-import distrax
 import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
 from distrax_flows._checks import check_scalar
-from distrax_flows._numerics import keep
+from distrax_flows._numerics import keep, vary_like
 from distrax_flows._types import (
     AutoregressiveConditioner,
     BijectorFn,
     Conditioner,
     LinearizableConditioner,
 )
+from distrax_flows.bijectors._base import Bijector
 
 __all__ = ["MaskedAutoregressive"]
 
 
-class MaskedAutoregressive(distrax.Bijector):
+class MaskedAutoregressive(Bijector):
     """Transforms each dimension by a scalar bijector whose parameters the earlier ones decide.
 
         y_d = f(x_d; theta_d(x_<d)),    log|det| = sum_d log|f'(x_d; theta_d)|
@@ -79,7 +79,7 @@ class MaskedAutoregressive(distrax.Bijector):
         self, x: Float[Array, "... D"]
     ) -> tuple[Float[Array, "... D"], Float[Array, "..."]]:
         """One pass: all dimensions of `x` are known."""
-        self._check_forward_input_shape(x)
+        x = self._as_events(x)
         y, log_det = self._scalars(self._conditioner(x)).forward_and_log_det(x)
         return jnp.asarray(y), jnp.sum(log_det, axis=-1)
 
@@ -87,7 +87,7 @@ class MaskedAutoregressive(distrax.Bijector):
         self, y: Float[Array, "... D"]
     ) -> tuple[Float[Array, "... D"], Float[Array, "..."]]:
         """Sequential: each dimension of `x` needs the ones before it."""
-        self._check_inverse_input_shape(y)
+        y = self._as_events(y)
         if isinstance(self._conditioner, AutoregressiveConditioner):
             return self._inverse_by_steps(self._conditioner, y)
         return self._inverse_by_passes(y)
@@ -97,7 +97,7 @@ class MaskedAutoregressive(distrax.Bijector):
 
     def _inverse_by_steps(self, conditioner, y):
         params = jax.eval_shape(conditioner, y)
-        y = jnp.broadcast_to(y, params.shape[:-1])
+        y = jnp.broadcast_to(y, params.shape[:-1]).astype(jnp.result_type(y, params))
         if not isinstance(conditioner, LinearizableConditioner):
             return _solve(conditioner, self._inverse_scalars, y)
         # What the scalars' bijector closes over may be traced, and asks for a gradient, too.
@@ -140,6 +140,7 @@ def _solve_implicitly(inverse, forward, conditioner, y, closed_over, also):
     linear network that is the derivative of the conditioner's. JAX transposes those steps.
     """
     del forward, also
+    y = vary_like(y, conditioner, closed_over)
     return _solve(conditioner, lambda params, y: inverse(params, y, *closed_over), y)
 
 

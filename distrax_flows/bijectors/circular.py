@@ -1,25 +1,23 @@
 """Rotation of a circle."""
 
-import functools
-
-import distrax
-import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
-from distrax_flows._checks import check_float_array, check_range
+from distrax_flows._checks import check_float_array, check_range, check_resolution
+from distrax_flows._numerics import replace_value
+from distrax_flows.bijectors._base import Bijector
 
 __all__ = ["CircularShift"]
 
 
-class CircularShift(distrax.Bijector):
+class CircularShift(Bijector):
     """Turns a circle: shifts an interval whose ends are one point, and wraps around.
 
         y = a + (x + shift - a) mod (b - a),   log|dy/dx| = 0
 
-    with [a, b) = [range_min, range_max). The result is in [a, b) also after rounding, and the
-    gradients are those of a shift: the jump has none. Values outside [a, b) count as their place
-    on the circle.
+    with [a, b) = [range_min, range_max). The result is in [a, b) also after rounding, a shift of
+    zero leaves [a, b) alone to the bit, and the gradients are those of a shift: the jump has none.
+    Values outside [a, b) count as their place on the circle.
 
     Elementwise: `shift` and the input broadcast against each other. Both directions cost the same.
 
@@ -30,7 +28,8 @@ class CircularShift(distrax.Bijector):
 
     Raises:
         TypeError: `shift` is not a floating array.
-        ValueError: `range_min` is not less than `range_max`, or one of them is not finite.
+        ValueError: `range_min` is not less than `range_max`, or one of them is not finite; or, when
+            called, the dtype of the input is too coarse for the interval.
 
     Reference:
         Rezende et al., "Normalizing Flows on Tori and Spheres", 2020, section 2.1.
@@ -68,20 +67,12 @@ class CircularShift(distrax.Bijector):
         return self._turn(y, -self._shift)
 
     def _turn(self, x, shift):
-        shape = jnp.broadcast_shapes(jnp.shape(x), shift.shape)
+        low, high = self._range_min, self._range_max
+        x = self._as_events(x)
+        check_resolution("[range_min, range_max]", low, high, x.dtype)
+        shape = jnp.broadcast_shapes(x.shape, shift.shape)
         x = jnp.broadcast_to(x, shape) + jnp.broadcast_to(shift, shape)
-        y = _wrap(self._range_min, self._range_max, x)
-        return y, jnp.zeros_like(y)
-
-
-@functools.partial(jax.custom_jvp, nondiff_argnums=(0, 1))
-def _wrap(low: float, high: float, x: jax.Array) -> jax.Array:
-    """The place of x on the circle [low, high)."""
-    y = low + jnp.mod(x - low, high - low)
-    # A remainder just below b - a rounds to b, which is a.
-    return jnp.where(y >= high, low, y)
-
-
-@_wrap.defjvp
-def _wrap_jvp(low, high, primals, tangents):
-    return _wrap(low, high, *primals), tangents[0]
+        # What is on the interval stays where it is, to the bit.
+        y = jnp.where((x >= low) & (x < high), x, low + jnp.mod(x - low, high - low))
+        # A remainder just below b - a rounds to b, which is a.
+        return replace_value(x, jnp.where(y >= high, low, y)), jnp.zeros_like(y)

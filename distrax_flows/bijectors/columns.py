@@ -8,10 +8,12 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
 
+from distrax_flows.bijectors._base import Bijector
+
 __all__ = ["Columns"]
 
 
-class Columns(distrax.Bijector):
+class Columns(Bijector):
     """Transforms each dimension of an event by a scalar bijector of its own, or leaves it.
 
         y_d = f_d(x_d),    log|det| = sum_d log|f_d'(x_d)|
@@ -74,14 +76,14 @@ class Columns(distrax.Bijector):
         self, x: Float[Array, "... D"]
     ) -> tuple[Float[Array, "... D"], Float[Array, "..."]]:
         """Applies each dimension's bijector."""
-        self._check_forward_input_shape(x)
+        x = self._as_events(x)
         return self._apply("forward_and_log_det", x)
 
     def inverse_and_log_det(
         self, y: Float[Array, "... D"]
     ) -> tuple[Float[Array, "... D"], Float[Array, "..."]]:
         """Applies the inverse of each dimension's bijector."""
-        self._check_inverse_input_shape(y)
+        y = self._as_events(y)
         return self._apply("inverse_and_log_det", y)
 
     def _apply(self, method, x):

@@ -1,16 +1,16 @@
 """Shift and scale of vector events."""
 
-import distrax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
 from distrax_flows._checks import check_float_array
 from distrax_flows._numerics import align, sum_last
+from distrax_flows.bijectors._base import Bijector
 
 __all__ = ["Scale", "Shift"]
 
 
-class Shift(distrax.Bijector):
+class Shift(Bijector):
     """Adds a vector: `y = x + shift`, `log|det| = 0`.
 
     Constant Jacobian. `shift` and the event broadcast against each other.
@@ -42,7 +42,7 @@ class Shift(distrax.Bijector):
         self, x: Float[Array, "... D"]
     ) -> tuple[Float[Array, "... D"], Float[Array, "..."]]:
         """Computes `y = x + shift` and a log-det of zero."""
-        self._check_forward_input_shape(x)
+        x = self._as_events(x)
         x, shift = align(x, self._shift)
         y = x + shift
         return y, jnp.zeros(y.shape[:-1], y.dtype)
@@ -51,13 +51,13 @@ class Shift(distrax.Bijector):
         self, y: Float[Array, "... D"]
     ) -> tuple[Float[Array, "... D"], Float[Array, "..."]]:
         """Computes `x = y - shift` and a log-det of zero."""
-        self._check_inverse_input_shape(y)
+        y = self._as_events(y)
         y, shift = align(y, self._shift)
         x = y - shift
         return x, jnp.zeros(x.shape[:-1], x.dtype)
 
 
-class Scale(distrax.Bijector):
+class Scale(Bijector):
     """Scales each dimension: `y_d = x_d exp(log_scale_d)`, `log|det| = sum_d log_scale_d`.
 
     Constant Jacobian. `log_scale` and the event broadcast against each other. The logarithm is
@@ -95,16 +95,16 @@ class Scale(distrax.Bijector):
         self, x: Float[Array, "... D"]
     ) -> tuple[Float[Array, "... D"], Float[Array, "..."]]:
         """Computes `y = x exp(log_scale)` and the sum of the log-scales."""
-        self._check_forward_input_shape(x)
+        x = self._as_events(x)
         x, log_scale = align(x, self._log_scale)
         y = x * jnp.exp(log_scale)
-        return y, sum_last(log_scale, y.shape)
+        return y, sum_last(log_scale, y)
 
     def inverse_and_log_det(
         self, y: Float[Array, "... D"]
     ) -> tuple[Float[Array, "... D"], Float[Array, "..."]]:
         """Computes `x = y exp(-log_scale)` and minus the sum of the log-scales."""
-        self._check_inverse_input_shape(y)
+        y = self._as_events(y)
         y, log_scale = align(y, self._log_scale)
         x = y * jnp.exp(-log_scale)
-        return x, sum_last(-log_scale, x.shape)
+        return x, sum_last(-log_scale, x)

@@ -2,13 +2,13 @@
 
 from collections.abc import Callable
 
-import distrax
 import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
 from distrax_flows._checks import check_scalar
 from distrax_flows._types import BijectorFn
+from distrax_flows.bijectors._base import Bijector
 
 __all__ = ["HierarchicalCoupling", "coupling_tree"]
 
@@ -16,7 +16,7 @@ __all__ = ["HierarchicalCoupling", "coupling_tree"]
 Node = tuple[int, int, int]
 
 
-class HierarchicalCoupling(distrax.Bijector):
+class HierarchicalCoupling(Bijector):
     """Couples the two halves of an event, after treating each half in the same way.
 
     An event of size D is cut at `D // 2` into x_1 and x_2:
@@ -83,14 +83,14 @@ class HierarchicalCoupling(distrax.Bijector):
         self, x: Float[Array, "... D"]
     ) -> tuple[Float[Array, "... D"], Float[Array, "..."]]:
         """One pass: inner couplings first."""
-        self._check_forward_input_shape(x)
+        x = self._as_events(x)
         return self._couple("forward_and_log_det", x, coupling_tree(x.shape[-1]))
 
     def inverse_and_log_det(
         self, y: Float[Array, "... D"]
     ) -> tuple[Float[Array, "... D"], Float[Array, "..."]]:
         """One pass: outer couplings first."""
-        self._check_inverse_input_shape(y)
+        y = self._as_events(y)
         return self._couple("inverse_and_log_det", y, coupling_tree(y.shape[-1])[::-1])
 
     def _couple(self, method, x, nodes):

@@ -2,7 +2,6 @@
 
 from collections.abc import Sequence
 
-import distrax
 import jax.numpy as jnp
 import jax.scipy as jsp
 import numpy as np
@@ -10,13 +9,14 @@ from jaxtyping import Array, Float
 
 from distrax_flows._checks import check_event_size
 from distrax_flows._numerics import align, matvec, sum_last
+from distrax_flows.bijectors._base import Bijector
 from distrax_flows.bijectors.orthogonal import check_square
 from distrax_flows.bijectors.permutation import Permutation
 
 __all__ = ["LULinear"]
 
 
-class LULinear(distrax.Bijector):
+class LULinear(Bijector):
     """Multiplies by a matrix that is given by its LU factors.
 
         y = W x,    W = P L (U + diag(sign exp(log_scale))),    log|det| = sum_d log_scale_d
@@ -102,23 +102,23 @@ class LULinear(distrax.Bijector):
         self, x: Float[Array, "... D"]
     ) -> tuple[Float[Array, "... D"], Float[Array, "..."]]:
         """Multiplies by W."""
-        self._check_forward_input_shape(x)
+        x = self._as_events(x)
         check_event_size(x, len(self._sign))
         z = matvec(self._upper(), x)
         z = z + matvec(jnp.tril(self._lu, -1), z)
         y, _ = self._permutation.forward_and_log_det(z)
-        return y, sum_last(self._log_scale(), y.shape)
+        return y, sum_last(self._log_scale(), y)
 
     def inverse_and_log_det(
         self, y: Float[Array, "... D"]
     ) -> tuple[Float[Array, "... D"], Float[Array, "..."]]:
         """Solves for x in `W x = y`."""
-        self._check_inverse_input_shape(y)
+        y = self._as_events(y)
         check_event_size(y, len(self._sign))
         z, _ = self._permutation.inverse_and_log_det(y)
         z = _solve(self._lu, z, lower=True, unit_diagonal=True)
         x = _solve(self._upper(), z, lower=False, unit_diagonal=False)
-        return x, sum_last(-self._log_scale(), x.shape)
+        return x, sum_last(-self._log_scale(), x)
 
     def _log_scale(self):
         return jnp.diagonal(self._lu, axis1=-2, axis2=-1)

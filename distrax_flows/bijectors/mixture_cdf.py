@@ -1,6 +1,5 @@
 """Distribution function of a mixture of logistics, seen through the logit."""
 
-import distrax
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -8,12 +7,13 @@ from jaxtyping import Array, Float
 
 from distrax_flows._checks import check_positive
 from distrax_flows._numerics import find_root, soft_clip
+from distrax_flows.bijectors._base import Bijector
 from distrax_flows.bijectors._scalar import check_params, spread
 
 __all__ = ["LogisticMixtureCDF", "component_factors"]
 
 
-class LogisticMixtureCDF(distrax.Bijector):
+class LogisticMixtureCDF(Bijector):
     """Increasing map by the distribution function of a mixture of K logistic distributions.
 
         F(x) = sum_k pi_k sigma((x - m_k) exp(-s_k))
@@ -42,7 +42,8 @@ class LogisticMixtureCDF(distrax.Bijector):
 
     Raises:
         TypeError: `params` is not floating, or narrower than float32.
-        ValueError: the size of `params` is not 3K + 2, or an option is out of its range.
+        ValueError: the size of `params` is not 3K + 2, or an option is out of its range; or, when
+            called, `params` does not broadcast.
 
     Reference:
         Ho et al., "Flow++", 2019, eqs. 10-13.
@@ -92,7 +93,7 @@ class LogisticMixtureCDF(distrax.Bijector):
         self, x: Float[Array, "..."]
     ) -> tuple[Float[Array, "..."], Float[Array, "..."]]:
         """Computes the map and the logarithm of its slope."""
-        params, x = spread(self._params, x)
+        params, x = spread(self._params, self._as_events(x))
         value, slope = self._curve(self._components(params), x)
         log_scale = soft_clip(params[..., -2], self._max_log_scale)
         return jnp.exp(log_scale) * value + params[..., -1], log_scale + jnp.log(slope)
@@ -101,7 +102,7 @@ class LogisticMixtureCDF(distrax.Bijector):
         self, y: Float[Array, "..."]
     ) -> tuple[Float[Array, "..."], Float[Array, "..."]]:
         """Finds the root; the log-det is that of `forward` there, negated."""
-        params, y = spread(self._params, y)
+        params, y = spread(self._params, self._as_events(y))
         log_scale = soft_clip(params[..., -2], self._max_log_scale)
         value = jnp.exp(-log_scale) * (y - params[..., -1])
         # logit F(x) lies between the least and the largest (x - m_k) exp(-s_k): lines, whose own

@@ -1,16 +1,16 @@
 """Normalisation of the dimensions of vector events by given numbers."""
 
-import distrax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
 from distrax_flows._checks import check_float_array, check_positive
-from distrax_flows._numerics import align
+from distrax_flows._numerics import align, sum_last
+from distrax_flows.bijectors._base import Bijector
 
 __all__ = ["ActNorm", "BatchNorm"]
 
 
-class ActNorm(distrax.Bijector):
+class ActNorm(Bijector):
     """Shifts and scales each dimension.
 
         y_d = loc_d + exp(log_scale_d) x_d,    log|det| = sum_d log_scale_d
@@ -59,18 +59,18 @@ class ActNorm(distrax.Bijector):
         self, x: Float[Array, "... D"]
     ) -> tuple[Float[Array, "... D"], Float[Array, "..."]]:
         """Computes `y = loc + exp(log_scale) x`."""
-        self._check_forward_input_shape(x)
+        x = self._as_events(x)
         return _affine(x, jnp.zeros_like(self._loc), self._log_scale, self._loc)
 
     def inverse_and_log_det(
         self, y: Float[Array, "... D"]
     ) -> tuple[Float[Array, "... D"], Float[Array, "..."]]:
         """Computes `x = (y - loc) exp(-log_scale)`."""
-        self._check_inverse_input_shape(y)
+        y = self._as_events(y)
         return _affine(y, self._loc, -self._log_scale, jnp.zeros_like(self._loc))
 
 
-class BatchNorm(distrax.Bijector):
+class BatchNorm(Bijector):
     """Undoes batch normalisation by given statistics; normalises in the density direction.
 
         inverse:  x_d = loc_d + exp(log_scale_d) (y_d - mean_d) / sqrt(variance_d + epsilon)
@@ -145,14 +145,14 @@ class BatchNorm(distrax.Bijector):
         self, x: Float[Array, "... D"]
     ) -> tuple[Float[Array, "... D"], Float[Array, "..."]]:
         """Gives `x` the mean and the variance."""
-        self._check_forward_input_shape(x)
+        x = self._as_events(x)
         return _affine(x, self._loc, -self._total_log_scale(), self._mean)
 
     def inverse_and_log_det(
         self, y: Float[Array, "... D"]
     ) -> tuple[Float[Array, "... D"], Float[Array, "..."]]:
         """Normalises `y`."""
-        self._check_inverse_input_shape(y)
+        y = self._as_events(y)
         return _affine(y, self._mean, self._total_log_scale(), self._loc)
 
     def _total_log_scale(self):
@@ -165,4 +165,4 @@ def _affine(x, before, log_scale, after):
     """`after + exp(log_scale) (x - before)`, and the log-det."""
     x, before, log_scale, after = align(x, before, log_scale, after)
     y = after + jnp.exp(log_scale) * (x - before)
-    return y, jnp.sum(jnp.broadcast_to(log_scale, y.shape), axis=-1)
+    return y, sum_last(log_scale, y)

@@ -1,17 +1,17 @@
 """Orthogonal maps of vector events."""
 
-import distrax
 import jax.numpy as jnp
 import jax.scipy as jsp
 from jaxtyping import Array, Float
 
 from distrax_flows._checks import check_event_size, check_float_array
 from distrax_flows._numerics import align, matvec, unit_vector
+from distrax_flows.bijectors._base import Bijector
 
 __all__ = ["Householder", "Orthogonal", "check_square"]
 
 
-class Orthogonal(distrax.Bijector):
+class Orthogonal(Bijector):
     """Multiplies by an orthogonal matrix: `y = Q x`, `Q^T Q = I`, `log|det| = 0`.
 
     Constant Jacobian. The inverse multiplies by the transpose; both directions cost D^2 per event.
@@ -49,14 +49,14 @@ class Orthogonal(distrax.Bijector):
         self, x: Float[Array, "... D"]
     ) -> tuple[Float[Array, "... D"], Float[Array, "..."]]:
         """Computes `y = Q x` and a log-det of zero."""
-        self._check_forward_input_shape(x)
+        x = self._as_events(x)
         return self._multiply(x, self._matrix)
 
     def inverse_and_log_det(
         self, y: Float[Array, "... D"]
     ) -> tuple[Float[Array, "... D"], Float[Array, "..."]]:
         """Computes `x = Q^T y` and a log-det of zero."""
-        self._check_inverse_input_shape(y)
+        y = self._as_events(y)
         return self._multiply(y, jnp.matrix_transpose(self._matrix))
 
     def _multiply(self, x, matrix):
@@ -65,7 +65,7 @@ class Orthogonal(distrax.Bijector):
         return y, jnp.zeros(y.shape[:-1], y.dtype)
 
 
-class Householder(distrax.Bijector):
+class Householder(Bijector):
     """Multiplies by a product of K reflections, `log|det| = 0`.
 
         y = H_1 H_2 ... H_K x,    H_k = I - 2 v_k v_k^T / |v_k|^2
@@ -114,7 +114,7 @@ class Householder(distrax.Bijector):
         self, x: Float[Array, "... D"]
     ) -> tuple[Float[Array, "... D"], Float[Array, "..."]]:
         """Reflects, by the last vector first; the log-det is zero."""
-        self._check_forward_input_shape(x)
+        x = self._as_events(x)
         units, solved = self._factors()
         return self._reflect(x, units, solved)
 
@@ -122,7 +122,7 @@ class Householder(distrax.Bijector):
         self, y: Float[Array, "... D"]
     ) -> tuple[Float[Array, "... D"], Float[Array, "..."]]:
         """Reflects, by the first vector first; the log-det is zero."""
-        self._check_inverse_input_shape(y)
+        y = self._as_events(y)
         units, solved = self._factors()
         return self._reflect(y, solved, units)
 

@@ -7,10 +7,12 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
 
+from distrax_flows.bijectors._base import Bijector
+
 __all__ = ["Permutation", "Reverse"]
 
 
-class Permutation(distrax.Bijector):
+class Permutation(Bijector):
     """Reorders dimensions: `y_d = x_{permutation[d]}`, `log|det| = 0`.
 
     Constant Jacobian. The permutation is static: it takes no part in differentiation, and a new
@@ -50,14 +52,14 @@ class Permutation(distrax.Bijector):
         self, x: Float[Array, "... D"]
     ) -> tuple[Float[Array, "... D"], Float[Array, "..."]]:
         """Reorders; the log-det is zero."""
-        self._check_forward_input_shape(x)
+        x = self._as_events(x)
         return _reorder(x, self._permutation)
 
     def inverse_and_log_det(
         self, y: Float[Array, "... D"]
     ) -> tuple[Float[Array, "... D"], Float[Array, "..."]]:
         """Undoes the reordering; the log-det is zero."""
-        self._check_inverse_input_shape(y)
+        y = self._as_events(y)
         return _reorder(y, self._inverse_permutation)
 
     def same_as(self, other: distrax.Bijector) -> bool:
@@ -65,7 +67,7 @@ class Permutation(distrax.Bijector):
         return type(other) is Permutation and other.permutation == self.permutation
 
 
-class Reverse(distrax.Bijector):
+class Reverse(Bijector):
     """Reverses the order of dimensions: `y_d = x_{D-1-d}`, `log|det| = 0`.
 
     Constant Jacobian; its own inverse.
@@ -83,7 +85,7 @@ class Reverse(distrax.Bijector):
         self, x: Float[Array, "... D"]
     ) -> tuple[Float[Array, "... D"], Float[Array, "..."]]:
         """Reverses; the log-det is zero."""
-        self._check_forward_input_shape(x)
+        x = self._as_events(x)
         return x[..., ::-1], jnp.zeros(x.shape[:-1], x.dtype)
 
     def inverse_and_log_det(

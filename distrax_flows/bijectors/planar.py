@@ -1,12 +1,12 @@
 """Planar flow, and the scalar maths that it shares with the Sylvester flow."""
 
-import distrax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
 from distrax_flows._checks import check_event_size, check_float_array
 from distrax_flows._numerics import align, find_root, unit_vector, value_and_slope
 from distrax_flows._types import Activation
+from distrax_flows.bijectors._base import Bijector
 
 __all__ = ["Planar", "check_activation", "make_feasible", "solve_unit"]
 
@@ -14,7 +14,7 @@ __all__ = ["Planar", "check_activation", "make_feasible", "solve_unit"]
 MIN_SLOPE = 0.05
 
 
-class Planar(distrax.Bijector):
+class Planar(Bijector):
     """Moves events along one direction, by how far they are along another.
 
     With h the activation, `u^` the vector u made feasible, and `m = w.u^`:
@@ -94,7 +94,7 @@ class Planar(distrax.Bijector):
         self, x: Float[Array, "... D"]
     ) -> tuple[Float[Array, "... D"], Float[Array, "..."]]:
         """Computes `y = x + u^ h(w.x + b)`."""
-        self._check_forward_input_shape(x)
+        x = self._as_events(x)
         x, w, u, b, m = self._aligned(x)
         h, slope = value_and_slope(self._activation, jnp.sum(w * x, axis=-1, keepdims=True) + b)
         return x + u * h, jnp.log1p(slope * m)[..., 0]
@@ -103,7 +103,7 @@ class Planar(distrax.Bijector):
         self, y: Float[Array, "... D"]
     ) -> tuple[Float[Array, "... D"], Float[Array, "..."]]:
         """Finds `w.x + b`, and from it x; the log-det is that of `forward`, negated."""
-        self._check_inverse_input_shape(y)
+        y = self._as_events(y)
         y, w, u, b, m = self._aligned(y)
         a = solve_unit(m, jnp.sum(w * y, axis=-1, keepdims=True) + b, self._activation)
         h, slope = value_and_slope(self._activation, a)

@@ -1,12 +1,12 @@
 """Radial flow."""
 
-import distrax
 import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
 from distrax_flows._checks import check_event_size, check_float_array
 from distrax_flows._numerics import align, safe_norm, soft_clip
+from distrax_flows.bijectors._base import Bijector
 
 __all__ = ["Radial"]
 
@@ -15,7 +15,7 @@ MIN_ALPHA = 1e-3
 MAX_LOG_SLOPE = 5.0
 
 
-class Radial(distrax.Bijector):
+class Radial(Bijector):
     """Pushes events away from a centre, or pulls them towards it.
 
     With c the centre, `r = |x - c|`, and h = 1 / (alpha + r):
@@ -84,7 +84,7 @@ class Radial(distrax.Bijector):
         self, x: Float[Array, "... D"]
     ) -> tuple[Float[Array, "... D"], Float[Array, "..."]]:
         """Computes `y = x + beta h (x - c)`."""
-        self._check_forward_input_shape(x)
+        x = self._as_events(x)
         x, offset, radius, log_slope = self._polar(x)
         push, log_det = self._push(radius, log_slope)
         return x + push * offset, log_det
@@ -93,7 +93,7 @@ class Radial(distrax.Bijector):
         self, y: Float[Array, "... D"]
     ) -> tuple[Float[Array, "... D"], Float[Array, "..."]]:
         """Solves a quadratic for `|x - c|`; the log-det is that of `forward`, negated."""
-        self._check_inverse_input_shape(y)
+        y = self._as_events(y)
         y, offset, radius, log_slope = self._polar(y)
         # In units of alpha, r^2 + p r - s = 0 with s = |y - c|: the root that isn't negative, in
         # that of its two forms which has no cancellation for the sign of p.

@@ -1,15 +1,15 @@
 """Rotation of a plane."""
 
-import distrax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
 from distrax_flows._checks import check_float_array, check_non_negative_int
+from distrax_flows.bijectors._base import Bijector
 
 __all__ = ["Rotation"]
 
 
-class Rotation(distrax.Bijector):
+class Rotation(Bijector):
     """Rotates the plane of two dimensions and leaves the others as they are.
 
     With `(i, j) = plane`:
@@ -64,14 +64,14 @@ class Rotation(distrax.Bijector):
         self, x: Float[Array, "... D"]
     ) -> tuple[Float[Array, "... D"], Float[Array, "..."]]:
         """Rotates by `angle`; the log-det is zero."""
-        self._check_forward_input_shape(x)
+        x = self._as_events(x)
         return self._rotate(x, jnp.sin(self._angle))
 
     def inverse_and_log_det(
         self, y: Float[Array, "... D"]
     ) -> tuple[Float[Array, "... D"], Float[Array, "..."]]:
         """Rotates by `-angle`; the log-det is zero."""
-        self._check_inverse_input_shape(y)
+        y = self._as_events(y)
         return self._rotate(y, -jnp.sin(self._angle))
 
     def _rotate(self, x, sin):

@@ -8,12 +8,13 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
-from distrax_flows._numerics import KEPT
+from distrax_flows._numerics import KEPT, vary_like
+from distrax_flows.bijectors._base import Bijector
 
 __all__ = ["ScanChain"]
 
 
-class ScanChain(distrax.Bijector):
+class ScanChain(Bijector):
     """Composes N bijectors that differ in their parameters only, by `jax.lax.scan`.
 
         f = f_N o ... o f_1,    f_n = layer_fn(params[n])
@@ -89,14 +90,14 @@ class ScanChain(distrax.Bijector):
         self, x: Float[Array, "..."]
     ) -> tuple[Float[Array, "..."], Float[Array, "..."]]:
         """Applies the layers first to last."""
-        self._check_forward_input_shape(x)
+        x = self._as_events(x)
         return self._scan("forward_and_log_det", x, reverse=False)
 
     def inverse_and_log_det(
         self, y: Float[Array, "..."]
     ) -> tuple[Float[Array, "..."], Float[Array, "..."]]:
         """Undoes the layers last to first."""
-        self._check_inverse_input_shape(y)
+        y = self._as_events(y)
         return self._scan("inverse_and_log_det", y, reverse=True)
 
     def _scan(self, method, x, *, reverse):
@@ -138,11 +139,12 @@ def scan_layers(
     Returns:
         The output and the log-det of all layers; and everything else, stacked.
     """
-    # Per-layer parameters may have a batch shape that the input lacks: a scan's carry must have it
-    # from the start.
+    # Per-layer parameters may have a batch shape, a dtype or varying axes that the input lacks: a
+    # scan's carry must have them from the start.
     first = jax.tree.map(lambda leaf: leaf[0], layers)
     (out, log_det), _ = jax.eval_shape(apply, first, x)
     start = jnp.broadcast_to(x, out.shape).astype(out.dtype), jnp.zeros_like(log_det)
+    start = vary_like(start, out, log_det)
 
     def step(carry, layer):
         x, total = carry

@@ -2,14 +2,19 @@
 
 import math
 
-import distrax
 import jax
 import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
 
-from distrax_flows._checks import check_positive, check_positive_int, check_range
+from distrax_flows._checks import (
+    check_positive,
+    check_positive_int,
+    check_range,
+    check_resolution,
+)
 from distrax_flows._numerics import soft_clip
+from distrax_flows.bijectors._base import Bijector
 from distrax_flows.bijectors._scalar import (
     check_params,
     forward_with_tails,
@@ -24,7 +29,7 @@ __all__ = ["SumOfSquares"]
 _FACTORS = (1.0, 0.5)
 
 
-class SumOfSquares(distrax.Bijector):
+class SumOfSquares(Bijector):
     """Increasing polynomial of degree 2L + 1 on an interval, continued by lines.
 
     With [a, b] = [range_min, range_max], t = (2 x - a - b) / (b - a), L the degree, T_j the
@@ -57,7 +62,9 @@ class SumOfSquares(distrax.Bijector):
 
     Raises:
         TypeError: `params` is not floating, or narrower than float32.
-        ValueError: the size of `params` does not fit `degree`, or an option is out of its range.
+        ValueError: the size of `params` does not fit `degree`, or an option is out of its range;
+            or, when called, the dtype of the input is too coarse for [a, b], or `params` does not
+            broadcast.
 
     Reference:
         Jaini et al., "Sum-of-Squares Polynomial Flow", 2019, eqs. 9-10.
@@ -108,15 +115,20 @@ class SumOfSquares(distrax.Bijector):
         self, x: Float[Array, "..."]
     ) -> tuple[Float[Array, "..."], Float[Array, "..."]]:
         """Computes the polynomial and the logarithm of its slope."""
-        params, x = spread(self._params, x)
+        params, x = self._aligned(x)
         return forward_with_tails(self._curve(params), x, self._range_min, self._range_max)
 
     def inverse_and_log_det(
         self, y: Float[Array, "..."]
     ) -> tuple[Float[Array, "..."], Float[Array, "..."]]:
         """Finds the root; the log-det is that of `forward` there, negated."""
-        params, y = spread(self._params, y)
+        params, y = self._aligned(y)
         return inverse_with_tails(self._curve(params), y, self._range_min, self._range_max)
+
+    def _aligned(self, x):
+        params, x = spread(self._params, self._as_events(x))
+        check_resolution("[range_min, range_max]", self._range_min, self._range_max, x.dtype)
+        return params, x
 
     def _curve(self, params):
         middle = 0.5 * (self._range_min + self._range_max)

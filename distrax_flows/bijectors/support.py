@@ -2,17 +2,17 @@
 
 import math
 
-import distrax
 import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
-from distrax_flows._checks import check_range
+from distrax_flows._checks import check_range, check_resolution
+from distrax_flows.bijectors._base import Bijector
 
 __all__ = ["Logit", "Softplus"]
 
 
-class Softplus(distrax.Bijector):
+class Softplus(Bijector):
     """Maps the real line onto the positive half-line: `y = log(1 + e^x)`.
 
         log|dy/dx| = -log(1 + e^-x),   x = log(e^y - 1) = y + log(1 - e^-y)
@@ -40,21 +40,23 @@ class Softplus(distrax.Bijector):
         self, x: Float[Array, "..."]
     ) -> tuple[Float[Array, "..."], Float[Array, "..."]]:
         """Computes the softplus, and the logarithm of its slope, the sigmoid."""
-        # A draw that rounds to 0 would have left the support of its own density.
-        tiny = jnp.finfo(jnp.result_type(x)).tiny
+        x = self._as_events(x)
+        # A sample that rounds to 0 would have left the support of its own density.
+        tiny = jnp.finfo(x.dtype).tiny
         return jnp.maximum(jax.nn.softplus(x), tiny), jax.nn.log_sigmoid(x)
 
     def inverse_and_log_det(
         self, y: Float[Array, "..."]
     ) -> tuple[Float[Array, "..."], Float[Array, "..."]]:
         """Computes `log(e^y - 1)`; the log-det is -inf where y is not positive."""
+        y = self._as_events(y)
         outside = _is_zero_or_less(y)
         y = jnp.where(outside, 1, y)
         log_slope = jnp.log(-jnp.expm1(-y))
         return y + log_slope, jnp.where(outside, -jnp.inf, -log_slope)
 
 
-class Logit(distrax.Bijector):
+class Logit(Bijector):
     """Maps an open interval onto the real line: `y = log(x - low) - log(high - x)`.
 
         log|dy/dx| = log(high - low) - log(x - low) - log(high - x)
@@ -71,7 +73,8 @@ class Logit(distrax.Bijector):
         high: the upper end.
 
     Raises:
-        ValueError: `low` is not less than `high`, or one of them is not finite.
+        ValueError: `low` is not less than `high`, or one of them is not finite; or, when called,
+            the dtype of the input is too coarse for the interval.
 
     Example:
         >>> import jax.numpy as jnp
@@ -102,6 +105,8 @@ class Logit(distrax.Bijector):
         self, x: Float[Array, "..."]
     ) -> tuple[Float[Array, "..."], Float[Array, "..."]]:
         """Computes the logit; the log-det is -inf where x is not inside the interval."""
+        x = self._as_events(x)
+        check_resolution("[low, high]", self._low, self._high, x.dtype)
         outside = _is_zero_or_less(x - self._low) | _is_zero_or_less(self._high - x)
         x = jnp.where(outside, self._low + 0.5 * (self._high - self._low), x)
         above, below = jnp.log(x - self._low), jnp.log(self._high - x)
@@ -112,6 +117,8 @@ class Logit(distrax.Bijector):
         self, y: Float[Array, "..."]
     ) -> tuple[Float[Array, "..."], Float[Array, "..."]]:
         """Computes the scaled sigmoid and the logarithm of its slope."""
+        y = self._as_events(y)
+        check_resolution("[low, high]", self._low, self._high, y.dtype)
         size = self._high - self._low
         # Measured from the nearer end, so that rounding never steps over either.
         x = jnp.where(
@@ -119,7 +126,7 @@ class Logit(distrax.Bijector):
             self._low + size * jax.nn.sigmoid(y),
             self._high - size * jax.nn.sigmoid(-y),
         )
-        # A draw that rounds to an end would have left the support of its own density.
+        # A sample that rounds to an end would have left the support of its own density.
         low, high = (jnp.asarray(end, x.dtype) for end in (self._low, self._high))
         tiny = jnp.finfo(x.dtype).tiny
         least = jnp.maximum(jnp.nextafter(low, high), low + tiny)
@@ -130,4 +137,4 @@ class Logit(distrax.Bijector):
 
 def _is_zero_or_less(x):
     # A subnormal number counts as zero: some machines flush it, and 1 / x overflows.
-    return x < jnp.finfo(jnp.result_type(x)).tiny
+    return x < jnp.finfo(x.dtype).tiny

@@ -8,12 +8,13 @@ from jaxtyping import Array, Float
 from distrax_flows._checks import check_float_array
 from distrax_flows._numerics import align, matvec, sum_last, value_and_slope
 from distrax_flows._types import Activation
+from distrax_flows.bijectors._base import Bijector
 from distrax_flows.bijectors.planar import check_activation, make_feasible, solve_unit
 
 __all__ = ["Sylvester"]
 
 
-class Sylvester(distrax.Bijector):
+class Sylvester(Bijector):
     """M planar flows at once, triangular in the coordinates that an orthogonal map gives.
 
     With Q orthogonal, R1 and R2 upper triangular, and z the first M coordinates of `Q^T x`:
@@ -94,14 +95,14 @@ class Sylvester(distrax.Bijector):
         self, x: Float[Array, "... D"]
     ) -> tuple[Float[Array, "... D"], Float[Array, "..."]]:
         """Computes `y = Q T(Q^T x)`."""
-        self._check_forward_input_shape(x)
+        x = self._as_events(x)
         return self._conjugate(x, self._transform)
 
     def inverse_and_log_det(
         self, y: Float[Array, "... D"]
     ) -> tuple[Float[Array, "... D"], Float[Array, "..."]]:
         """Solves for the coordinates one by one; the log-det is that of `forward`, negated."""
-        self._check_inverse_input_shape(y)
+        y = self._as_events(y)
         return self._conjugate(y, self._solve)
 
     def _conjugate(self, x, transform):
@@ -125,7 +126,7 @@ class Sylvester(distrax.Bijector):
         z, b, (upper1, diagonal1), (upper2, diagonal2), m = self._aligned(z)
         h, slope = value_and_slope(self._activation, matvec(upper2, z) + diagonal2 * z + b)
         y = z + matvec(upper1, h) + diagonal1 * h
-        return y, sum_last(jnp.log1p(slope * m), y.shape)
+        return y, sum_last(jnp.log1p(slope * m), y)
 
     def _solve(self, y):
         y, b, (upper1, diagonal1), (upper2, diagonal2), m = self._aligned(y)
@@ -141,7 +142,7 @@ class Sylvester(distrax.Bijector):
             z_i = left - diagonal1[..., i] * h_i
             return (z.at[..., i].set(z_i), h.at[..., i].set(h_i)), None
 
-        zeros = jnp.zeros_like(y)
+        zeros = vary_like(jnp.zeros_like(y), y, b, m)
         (z, _), _ = jax.lax.scan(solve_last, (zeros, zeros), jnp.arange(shape[-1]), reverse=True)
         return z, -self._transform(z)[1]
 

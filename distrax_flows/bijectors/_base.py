@@ -1,0 +1,44 @@
+"""What all bijectors here share: floating events, and equality by value."""
+
+from typing import Any
+
+import distrax
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+__all__ = ["Bijector"]
+
+
+class Bijector(distrax.Bijector):
+    """Base of the bijectors here, whose events have one rank in both directions."""
+
+    def same_as(self, other: distrax.Bijector) -> bool:
+        """True if `other` has the same class, equal static fields, and equal arrays.
+
+        Traced arrays have no values yet: they are equal only to themselves.
+        """
+        if type(other) is not type(self):
+            return False
+        (ours, structure), (theirs, their_structure) = map(jax.tree.flatten, (self, other))
+        return structure == their_structure and all(map(_same, ours, theirs))
+
+    def _as_events(self, x: Any) -> jax.Array:
+        """`x` in the dtype in which it meets the parameters: integers become floats.
+
+        Raises:
+            ValueError: `x` has fewer axes than an event.
+        """
+        self._check_forward_input_shape(x)
+        parameters = [value for value in vars(self).values() if isinstance(value, jax.Array)]
+        x = jnp.asarray(x)
+        dtype = jnp.result_type(x, *parameters)
+        return x.astype(dtype if jnp.issubdtype(dtype, jnp.floating) else jnp.result_type(x, 1.0))
+
+
+def _same(a: Any, b: Any) -> bool:
+    if a is b:
+        return True
+    if isinstance(a, jax.core.Tracer) or isinstance(b, jax.core.Tracer):
+        return False
+    return jnp.result_type(a) == jnp.result_type(b) and np.array_equal(a, b)
