@@ -153,7 +153,7 @@ def _tree_conditioner(weights, node, upper):
     out = jnp.einsum("...i,...io->...o", upper, weight[..., :-1, :])
     out, bias = align(out, weight[..., -1, :])
     params = jnp.tanh(out + bias)
-    return params.reshape(*params.shape[:-1], stop - split, -1)
+    return params.reshape(*params.shape[:-1], stop - split, params.shape[-1] // (stop - split))
 
 
 def _hierarchical(name, event_size, family):

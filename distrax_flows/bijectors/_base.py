@@ -30,9 +30,9 @@ class Bijector(distrax.Bijector):
             ValueError: `x` has fewer axes than an event.
         """
         self._check_forward_input_shape(x)
-        parameters = [value for value in vars(self).values() if isinstance(value, jax.Array)]
         x = jnp.asarray(x)
-        dtype = jnp.result_type(x, *parameters)
+        dtypes = {leaf.dtype for leaf in jax.tree.leaves(self) if isinstance(leaf, jax.Array)}
+        dtype = jnp.result_type(x, *(d for d in dtypes if jnp.issubdtype(d, jnp.floating)))
         return x.astype(dtype if jnp.issubdtype(dtype, jnp.floating) else jnp.result_type(x, 1.0))
 
 

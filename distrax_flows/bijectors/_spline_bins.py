@@ -8,7 +8,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, Int
 
-from distrax_flows._numerics import keep
+from distrax_flows._numerics import keep, vary_like
 
 __all__ = ["Bin", "bin_shares", "find_bin", "take"]
 
@@ -105,6 +105,7 @@ def bin_shares(logits, i, neighbours):
     """Softmax of the logits summed over the bins below `i`, and its values at `neighbours`."""
     exp, total = _exp_and_total(logits)
     nothing = jnp.zeros(jnp.broadcast_shapes(i.shape, total.shape), total.dtype)
+    nothing = vary_like(nothing, i, total)
     below = [jnp.where(i > k, exp[..., k], 0) for k in range(logits.shape[-1] - 1)]
     below = functools.reduce(jnp.add, below, nothing)
     return below / total, tuple(take(exp, index) / total for index in neighbours)

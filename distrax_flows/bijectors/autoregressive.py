@@ -100,10 +100,13 @@ class MaskedAutoregressive(Bijector):
         y = jnp.broadcast_to(y, params.shape[:-1]).astype(jnp.result_type(y, params))
         if not isinstance(conditioner, LinearizableConditioner):
             return _solve(conditioner, self._inverse_scalars, y)
-        # What the scalars' bijector closes over may be traced, and asks for a gradient, too.
-        one = jax.ShapeDtypeStruct(params.shape[:-2] + params.shape[-1:], params.dtype)
-        inverse, closed_over = jax.closure_convert(self._inverse_scalars, one, y[..., 0])
+        conditioner = _promote(conditioner, y.dtype)
+        # Functions are converted for the varying axes of their arguments, too: those of the result.
         x, _ = jax.eval_shape(self._inverse_scalars, params, y)
+        y, params = vary_like(y, x), jax.eval_shape(vary_like, params, x)
+        # What the scalars' bijector closes over may be traced, and asks for a gradient, too.
+        one = jax.eval_shape(lambda params: params[..., 0, :], params)
+        inverse, closed_over = jax.closure_convert(self._inverse_scalars, one, y[..., 0])
         forward, also = jax.closure_convert(self._forward_scalars, params, x)
         return _solve_implicitly(inverse, forward, conditioner, y, closed_over, also)
 
@@ -125,6 +128,15 @@ class MaskedAutoregressive(Bijector):
         return jnp.asarray(x), jnp.sum(log_det, axis=-1)
 
 
+def _promote(conditioner, dtype):
+    """The conditioner in the dtype that its parameters take where they meet events."""
+
+    def promote(leaf):
+        return leaf.astype(jnp.result_type(leaf, dtype))
+
+    return jax.tree.map(promote, conditioner)
+
+
 def _solve(conditioner, inverse, y):
     """The inverse and its log-det, a dimension at a time."""
     x, log_det = conditioner.unfold(inverse, jnp.moveaxis(y, -1, 0), y.shape[:-1])
@@ -140,7 +152,6 @@ def _solve_implicitly(inverse, forward, conditioner, y, closed_over, also):
     linear network that is the derivative of the conditioner's. JAX transposes those steps.
     """
     del forward, also
-    y = vary_like(y, conditioner, closed_over)
     return _solve(conditioner, lambda params, y: inverse(params, y, *closed_over), y)
 
 

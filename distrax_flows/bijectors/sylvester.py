@@ -6,7 +6,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float
 
 from distrax_flows._checks import check_float_array
-from distrax_flows._numerics import align, matvec, sum_last, value_and_slope
+from distrax_flows._numerics import align, matvec, sum_last, value_and_slope, vary_like
 from distrax_flows._types import Activation
 from distrax_flows.bijectors._base import Bijector
 from distrax_flows.bijectors.planar import check_activation, make_feasible, solve_unit
