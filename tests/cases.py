@@ -28,6 +28,7 @@ class Case:
         batched: whether raw parameters `[..., num_raw]` give a bijector of that batch shape.
         round_trip: bound of the float32 round trip on events of a few units.
         domain: where events are, if not everywhere; away from jumps.
+        interval: what each dimension maps onto itself, if anything.
     """
 
     name: str
@@ -38,6 +39,7 @@ class Case:
     batched: bool = False
     round_trip: float = 1e-4
     domain: tuple[float, float] | None = None
+    interval: tuple[float, float] | None = None
 
     def raw(self, seed: int = 0, scale: float = 1.0, dtype=np.float32) -> jax.Array:
         """Raw parameters drawn from a normal distribution."""
@@ -68,7 +70,15 @@ def _spline(boundary_slopes):
     def build(raw):
         return bij.RationalQuadraticSpline(raw, -3.0, 3.0, boundary_slopes)
 
-    return Case(f"spline_{boundary_slopes}", (), 13, build, points=(-3.0, 3.0, 0.0), batched=True)
+    return Case(
+        f"spline_{boundary_slopes}",
+        (),
+        13,
+        build,
+        points=(-3.0, 3.0, 0.0),
+        batched=True,
+        interval=(-3.0, 3.0),
+    )
 
 
 def _bernstein(degree):
@@ -110,14 +120,15 @@ def masked_mlp(raw, event_size, hidden_sizes, num_params, *, order=None, residua
     return network, raw
 
 
-def _masked_autoregressive(name, event_size, hidden_sizes, family, **options):
+def _masked_autoregressive(name, event_size, hidden_sizes, family, interval=None, **options):
     def build(raw):
         network, _ = masked_mlp(raw, event_size, hidden_sizes, family.num_params, **options)
         return bij.MaskedAutoregressive(network, family.bijector)
 
     size = 1000
     _, left = masked_mlp(jnp.zeros(size), event_size, hidden_sizes, family.num_params, **options)
-    return Case(name, (event_size,), size - left.size, build, round_trip=2e-3)
+    num_raw = size - left.size
+    return Case(name, (event_size,), num_raw, build, round_trip=2e-3, interval=interval)
 
 
 def _triangular_shift(weight):
@@ -156,12 +167,12 @@ def _tree_conditioner(weights, node, upper):
     return params.reshape(*params.shape[:-1], stop - split, params.shape[-1] // (stop - split))
 
 
-def _hierarchical(name, event_size, family):
+def _hierarchical(name, event_size, family, interval=None):
     def build(raw):
         return hierarchical(raw, event_size, family)
 
     size = hierarchical_size(event_size, family.num_params)
-    return Case(name, (event_size,), size, build, batched=True)
+    return Case(name, (event_size,), size, build, batched=True, interval=interval)
 
 
 def _columns(raw):
@@ -250,7 +261,13 @@ CASES = [
     Case("permutation", (4,), 0, lambda raw: bij.Permutation((2, 0, 3, 1))),
     Case("reverse", (3,), 0, lambda raw: bij.Reverse()),
     *(_spline(boundary_slopes) for boundary_slopes in _BOUNDARIES),
-    Case("spline_of_one_bin", (), 4, lambda raw: bij.RationalQuadraticSpline(raw, -3.0, 3.0)),
+    Case(
+        "spline_of_one_bin",
+        (),
+        4,
+        lambda raw: bij.RationalQuadraticSpline(raw, -3.0, 3.0),
+        interval=(-3.0, 3.0),
+    ),
     *(_bernstein(degree) for degree in (2, 6)),
     Case("logistic_mixture", (), 11, bij.LogisticMixtureCDF, batched=True),
     Case("deep_sigmoidal", (), 16, families.deep_sigmoidal(2, 2).bijector, batched=True),
@@ -287,7 +304,7 @@ CASES = [
     _masked_autoregressive("autoregressive_affine", 2, (5,), _AFFINE),
     _masked_autoregressive("autoregressive_deep", 4, (6, 7), _AFFINE, order=(2, 0, 3, 1)),
     _masked_autoregressive("autoregressive_residual", 3, (5, 5, 5), _AFFINE, residual=True),
-    _masked_autoregressive("autoregressive_spline", 2, (4,), families.spline(2, -3.0, 3.0)),
+    _masked_autoregressive("autoregressive_spline", 2, (4,), _SPLINE, interval=(-3.0, 3.0)),
     _masked_autoregressive("autoregressive_narrow", 5, (2, 3), _AFFINE),
     _masked_autoregressive("autoregressive_of_one", 1, (3,), _AFFINE),
     Case("autoregressive_by_passes", (3,), 9, _triangular_shift),
@@ -297,7 +314,7 @@ CASES = [
     ),
     Case("columns", (4,), 3, _columns, batched=True),
     _hierarchical("hierarchical_affine", 5, _AFFINE),
-    _hierarchical("hierarchical_spline", 2, _SPLINE),
+    _hierarchical("hierarchical_spline", 2, _SPLINE, interval=(-3.0, 3.0)),
     Case(
         "scan_chain",
         (2,),

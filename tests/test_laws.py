@@ -3,6 +3,9 @@
 import functools
 
 import cases
+import distrax
+import jax
+import jax.numpy as jnp
 import numpy as np
 import pytest
 from hypothesis import given
@@ -10,6 +13,7 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as st_numpy
 
 from distrax_flows import testing
+from distrax_flows.bijectors._base import Bijector
 
 # Flat indices of the parameters that have no effect.
 UNUSED = {
@@ -33,7 +37,12 @@ OPTIONAL = {
     "constant_flags",
     "densities_integrate_to_one",
     "missing_inverse",
+    "interval_onto_itself",
 }
+
+
+# Chains of families are distrax's.
+OURS = [case for case in cases.CASES if isinstance(case.build(case.raw()), Bijector)]
 
 
 @functools.cache
@@ -46,6 +55,7 @@ def subject(case):
         params=case.raw(),
         events=None if case.domain is None else case.place(events),
         points=case.points,
+        interval=case.interval,
         per_sample_params=case.batched,
         unused_params=UNUSED.get(case.name, ()),
         tolerance=case.round_trip,
@@ -73,6 +83,17 @@ def test_rows_sit_away_from_the_identity(case):
     x = subject(case).inputs("forward")
     y, _ = subject(case)("forward", x)
     assert y.shape != x.shape or np.abs(y - x).max() > 1e-2
+
+
+@pytest.mark.parametrize("case", OURS, ids=str)
+def test_bijectors_of_equal_values_are_the_same(case):
+    bijector = case.build(case.raw())
+    leaves, structure = jax.tree.flatten(bijector)
+    assert bijector.same_as(structure.unflatten([jnp.array(leaf) for leaf in leaves]))
+    assert not bijector.same_as(distrax.Inverse(bijector))
+    for i, leaf in enumerate(leaves):
+        moved = [*leaves[:i], leaf.at[(-1,) * leaf.ndim].add(1.0), *leaves[i + 1 :]]
+        assert not bijector.same_as(structure.unflatten(moved))
 
 
 @pytest.mark.parametrize("case", cases.CASES, ids=str)

@@ -349,6 +349,61 @@ def explicit_broadcasting(subject: Subject) -> Iterator[Check]:
         yield Check(f"implicit broadcasts in {direction}", 0.0, 0.0)
 
 
+@_law
+def interval_onto_itself(subject: Subject) -> Iterator[Check]:
+    """Each end of `interval` is its own image to the bit, and no value inside leaves it."""
+    if subject.interval is None:
+        return
+    remedy = "rounding moves it: pin both ends, and clip what lies between them"
+    for dtype in (SINGLE, DOUBLE) if subject.has_params else (SINGLE,):
+        low, high = np.asarray(subject.interval, dtype)
+        inside = np.linspace(low, high, 96, dtype=dtype).clip(low, high)
+        next_to_ends = np.nextafter([low, high], [high, low], dtype=dtype)
+        values = np.concatenate([[low, high], next_to_ends, inside])
+        for direction in subject.directions:
+            shape = subject.shape(direction)
+            x = np.broadcast_to(values.reshape(-1, *[1] * len(shape)), (values.size, *shape))
+            for scale in (0.0, 1.0, 30.0) if subject.has_params else (1.0,):
+                y, _ = subject(direction, x, subject.cast(dtype, scale))
+                of = f"of {direction} in {dtype}, with parameters times {scale:g}"
+                moved = [
+                    f"{a:.9g} to {b:.9g}"
+                    for a, b in zip(x[:2].flat, y[:2].flat, strict=True)
+                    if a != b
+                ]
+                yield none(f"ends moved {of}", moved, remedy)
+                left = ~((low <= y) & (y <= high))
+                pairs = zip(x[left], y[left], strict=True)
+                yield none(f"values out {of}", [f"{a:.9g} to {b:.9g}" for a, b in pairs], remedy)
+
+
+@_law
+def empty_batches_and_integers(subject: Subject) -> Iterator[Check]:
+    """Empty batches give empty results, with gradients; integers and booleans become floats."""
+    no_reshape = "write sizes out: reshape(..., -1) cannot tell the size of an empty array's axis"
+    to_float = "convert the input, or multiply it by a float, before its dtype is used for anything"
+    params = subject.cast(SINGLE)
+    for direction in subject.directions:
+        compiled, event_shape = subject.compiled[direction], subject.shape(direction)
+
+        def outputs(dtype, *batch, compiled=compiled, event_shape=event_shape):
+            return jax.eval_shape(compiled, params, np.zeros((*batch, *event_shape), dtype))
+
+        for batch in ((0,), (0, 3), (3, 0)):
+            for name, got, one in zip(
+                _OUTPUTS, outputs(SINGLE, *batch), outputs(SINGLE, 1), strict=True
+            ):
+                shape = f"shape of the {name} of {direction}, for a batch {batch}"
+                yield same(shape, got.shape, batch + one.shape[1:], no_reshape)
+        empty = np.zeros((0, *event_shape), SINGLE)
+        _, (_, by_event) = jax.eval_shape(subject.gradients(direction), params, empty)
+        yield same(f"shape of the gradient of {direction}", by_event.shape, empty.shape, no_reshape)
+        for dtype in (np.int32, np.bool_):
+            for name, got in zip(_OUTPUTS, outputs(dtype, 1), strict=True):
+                name = f"dtype of the {name} of {direction}, for {np.dtype(dtype)}"
+                yield same(name, got.dtype, SINGLE, to_float)
+
+
 def _names(params: Any, chosen: np.ndarray) -> list[str]:
     """Names of the parameters chosen, such as `params['w'][0, 3]`."""
     names = [

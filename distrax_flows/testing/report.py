@@ -40,6 +40,7 @@ def check_bijector(
     params: Any = None,
     events: Any = None,
     points: Sequence[Any] = (),
+    interval: tuple[float, float] | None = None,
     has_inverse: bool = True,
     per_sample_params: bool = False,
     unused_params: Sequence[int] = (),
@@ -70,6 +71,10 @@ def check_bijector(
       it, and so do its own other methods.
     - `missing_inverse`: an inverse declared missing raises NotImplementedError.
     - `explicit_broadcasting`: it traces under `jax.numpy_rank_promotion("raise")`.
+    - `interval_onto_itself`: each end of `interval` is its own image, to the bit, and no value
+      inside leaves it, for parameters multiplied by 0, 1 and 30.
+    - `empty_batches_and_integers`: empty batches give empty results, with gradients; integers and
+      booleans become floats.
 
     Errors are absolute below one and relative above. Laws that cannot apply, such as those of the
     parameters for a bijector that comes without, are passed over.
@@ -84,6 +89,8 @@ def check_bijector(
             draws of deviation 2, in both directions.
         points: numbers, or arrays that broadcast to an event, at which gradients are delicate in
             either direction.
+        interval: ends `(a, b)` of an interval that each direction maps onto itself, in every
+            dimension of the event; None if there is none.
         has_inverse: False declares that there is no inverse: only `forward` is tried.
         per_sample_params: whether the parameters may have batch axes.
         unused_params: indices, through the raveled leaves of `params`, of parameters that have no
@@ -117,6 +124,7 @@ def check_bijector(
         params=params,
         events=events,
         points=points,
+        interval=interval,
         has_inverse=has_inverse,
         per_sample_params=per_sample_params,
         unused_params=unused_params,

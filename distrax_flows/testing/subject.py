@@ -11,7 +11,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from distrax_flows._checks import check_positive
+from distrax_flows._checks import check_positive, check_range
 from distrax_flows._types import Shape
 
 __all__ = ["DOUBLE", "SINGLE", "Subject"]
@@ -34,6 +34,7 @@ class Subject:
     params: Any = None
     events: Any = None
     points: Sequence[Any] = ()
+    interval: tuple[float, float] | None = None
     has_inverse: bool = True
     per_sample_params: bool = False
     unused_params: Sequence[int] = ()
@@ -47,6 +48,8 @@ class Subject:
     def __post_init__(self):
         check_positive("tolerance", self.tolerance)
         check_positive("double_tolerance", self.double_tolerance)
+        if self.interval is not None:
+            check_range("interval[0]", self.interval[0], "interval[1]", self.interval[1])
         self.event_shape = tuple(self.event_shape)
         self.has_params = not isinstance(self.bijector, distrax.Bijector)
         if isinstance(self.bijector, distrax.Bijector):
