@@ -78,7 +78,7 @@ def vary_like(tree: Any, *others: Any) -> Any:
 def _varying_axes(array: Any) -> frozenset[str]:
     kind = array if isinstance(array, jax.ShapeDtypeStruct) else jax.typeof(array)
     if hasattr(kind, "vma"):  # JAX below 0.10.2
-        return frozenset(kind.vma or ())
+        return frozenset(getattr(kind, "vma") or ())  # noqa: B009
     return frozenset(kind.manual_axis_type.varying) if kind.manual_axis_type else frozenset()
 
 

@@ -227,9 +227,10 @@ class RationalQuadraticSpline(Bijector):
     @property
     def _knots(self):
         """Places, values and slopes of the knots."""
-        logits = self._logits(self._params[..., None, :])
+        widths, heights, slopes = self._logits(self._params[..., None, :])
         shape = (*self._params.shape[:-1], self._num_bins)
-        bins = self._bin(*logits, jnp.broadcast_to(jnp.arange(self._num_bins), shape))
+        index = jnp.broadcast_to(jnp.arange(self._num_bins), shape)
+        bins = self._bin(widths, heights, slopes, index)
         steepness = bins.height / bins.width
         at_last = (steepness * bins.slope_1)[..., -1:]
         ends = jnp.full_like(at_last, self._range_max)

@@ -99,7 +99,8 @@ def assemble(
         context = check_float_array("context", context, min_ndim=1)
         batch_shape = context.shape[:-1]
         if standardize:
-            context = Learned(normalizer(name="standardize_context")).inverse(context)
+            normalize_context = Learned(normalizer(name="standardize_context"))
+            context, _ = normalize_context.inverse_and_log_det(context)
     layers = Layers(num_layers, hidden_sizes, activation, between, context, remat, unroll, policy)
     layer, normalize = make_layers(layers), None
     if standardize:

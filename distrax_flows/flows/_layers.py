@@ -42,7 +42,7 @@ class Layers(NamedTuple):
             name=name,
         )
 
-    def stack(self, layer: Layer) -> Stack:
+    def stack(self, layer: Callable[..., distrax.Bijector]) -> Stack:
         """All layers of a flow, each like `layer`."""
         return Stack(layer, self.num_layers, remat=self.remat, unroll=self.unroll)
 
@@ -127,7 +127,7 @@ def angle_layers(
 
     def of_lines(lines: jax.Array | None) -> Layer:
         if lines is not None and normalize is not None:
-            lines = Learned(normalize).inverse(lines)
+            lines, _ = Learned(normalize).inverse_and_log_det(lines)
         return lambda angles: stack(angles, lines)
 
     return of_lines

@@ -1,6 +1,6 @@
 """Repetition of a learned layer, compiled once."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import distrax
@@ -10,7 +10,6 @@ from jaxtyping import Array, Float
 
 from distrax_flows._checks import check_positive_int
 from distrax_flows.bijectors.scan_chain import ScanChain, scan_layers, unstack
-from distrax_flows.modules.learned import Layer
 
 __all__ = ["Stack", "StatefulChain"]
 
@@ -55,7 +54,7 @@ class Stack(hk.Module):
 
     def __init__(
         self,
-        layer: Layer,
+        layer: Callable[..., distrax.Bijector],
         num_layers: int,
         *,
         remat: bool = False,

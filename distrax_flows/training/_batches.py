@@ -8,7 +8,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from distrax_flows.training._arrays import as_floats
+from distrax_flows._arrays import as_floats
 from distrax_flows.training._data import Batch, Table
 
 __all__ = [

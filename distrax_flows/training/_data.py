@@ -7,7 +7,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from distrax_flows.training._arrays import as_array, as_floats, float_dtype
+from distrax_flows._arrays import as_array, as_floats, float_dtype
 from distrax_flows.training._rounding import check_rounding
 
 __all__ = [

@@ -9,7 +9,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from distrax_flows.training._arrays import as_array, as_floats, check_no_mapping, float_dtype
+from distrax_flows._arrays import as_array, as_floats, check_no_mapping, float_dtype
 from distrax_flows.training._batches import Batches, each_key
 from distrax_flows.training._data import Batch, bounds
 from distrax_flows.training._rounding import check_rounding

@@ -6,7 +6,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
-from distrax_flows.training._arrays import as_floats
+from distrax_flows._arrays import as_floats
 from distrax_flows.training._batches import read_rows
 from distrax_flows.training._data import Batch, as_parts, check_data, scale_weights
 

@@ -6,10 +6,10 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
+from distrax_flows._arrays import as_floats
 from distrax_flows._checks import check_positive_int
 from distrax_flows._keys import as_key
 from distrax_flows.flow import Flow, Params
-from distrax_flows.training._arrays import as_floats
 from distrax_flows.training._ends import warn_of_ends
 from distrax_flows.training._objectives import LogDensityFn, check_log_density
 

@@ -68,9 +68,7 @@ ZOO: dict[str, Entry] = {
     "independent-spline": Entry(
         functools.partial(flows.independent, family=families.spline()), FREE_LEARNING_RATE
     ),
-    "coupling-affine_spline": _with(
-        flows.coupling, families.chain(families.affine(), families.spline())
-    ),
+    "coupling-spline": _with(flows.coupling, families.spline()),
     "coupling-logistic_mixture": _with(
         flows.coupling, families.inverse(families.logistic_mixture())
     ),
@@ -83,5 +81,6 @@ ZOO: dict[str, Entry] = {
 # Names of `flows.__all__` that no picture of a plain density can show.
 NOT_SHOWN = {
     "FlowOptions": "no flow, but the arguments that all share",
+    "Transformed": "no flow, but the type of all",
     "conditional_bernstein": "a regression: it needs covariates",
 }

@@ -1,5 +1,7 @@
 """distrax_flows."""
 
+import functools
+
 import jax
 import jax.numpy as jnp
 
@@ -7,10 +9,18 @@ import distrax_flows as dxf
 from experiments.benchmarks.peers.contestants import Contestant, draw_data, train_step
 from experiments.benchmarks.peers.settings import Size
 
+# The peers' spline flows have splines alone, where those of ours have affine maps beside them.
+BUILDERS = {
+    "realnvp": dxf.flows.realnvp,
+    "maf": dxf.flows.maf,
+    "nsf_coupling": functools.partial(dxf.flows.coupling, family=dxf.families.spline()),
+    "nsf_autoregressive": functools.partial(dxf.flows.autoregressive, family=dxf.families.spline()),
+}
+
 
 def make(name: str, size: Size, *, unroll: bool = False) -> Contestant:
-    """The builder of that name, as it comes, or with each layer compiled by itself."""
-    build = getattr(dxf.flows, name)
+    """The flow of that name, as it comes, or with each layer compiled by itself."""
+    build = BUILDERS[name]
     sizes = (size.hidden, size.hidden)
     flow = dxf.transform(
         lambda: build(size.event, num_layers=size.layers, hidden_sizes=sizes, unroll=unroll)

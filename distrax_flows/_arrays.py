@@ -1,4 +1,4 @@
-"""Arrays of all kinds that users hold, as the floating-point arrays that a fit needs."""
+"""Arrays of all kinds that users hold, as the floating-point arrays that a flow computes with."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -63,7 +63,7 @@ def check_no_mapping(name: str, value: Any, remedy: str) -> None:
 
 
 def float_dtype(name: str, dtype: Any, integers: Any = None) -> np.dtype:
-    """Return the dtype in which a fit computes with an array of `dtype`.
+    """Return the dtype in which a flow computes with an array of `dtype`.
 
     Half precision is widened to float32. Other byte orders, and float64 unless JAX has it enabled,
     become what JAX computes in.
