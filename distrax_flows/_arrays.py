@@ -7,6 +7,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from distrax_flows._mesh import with_automatic_axes
+
 __all__ = ["as_array", "as_floats", "check_no_mapping", "float_dtype"]
 
 # By the letter that NumPy has for a kind of dtype: what the remedy is.
@@ -41,7 +43,7 @@ def as_array(name: str, value: Any) -> np.ndarray | jax.Array:
             f"them, `{name}.filled(...)`."
         )
     if isinstance(value, jax.Array | np.memmap):
-        return value
+        return with_automatic_axes(value)
     try:
         return np.asarray(value)
     except ValueError as error:

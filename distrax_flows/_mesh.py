@@ -2,10 +2,18 @@
 
 from typing import Any
 
+import jax
+import jax.core
 import jax.numpy as jnp
 from jax.sharding import AxisType, Mesh, NamedSharding, PartitionSpec
 
-__all__ = ["check_mesh", "check_rows", "params_sharding", "rows_sharding"]
+__all__ = [
+    "check_mesh",
+    "check_rows",
+    "params_sharding",
+    "rows_sharding",
+    "with_automatic_axes",
+]
 
 _DATA, _MODEL = "data", "model"
 _MIN_WIDTH = 256  # columns of an array worth dividing
@@ -23,7 +31,7 @@ def check_mesh(mesh: Any) -> Mesh:
             f'`mesh` must have an axis "{_DATA}", over which rows are divided, and may have an '
             f'axis "{_MODEL}", over which wide arrays of parameters are; got {mesh.axis_names}.'
         )
-    return Mesh(mesh.devices, mesh.axis_names, axis_types=(AxisType.Auto,) * mesh.devices.ndim)
+    return _automatic(mesh)
 
 
 def check_rows(name: str, num_rows: int, mesh: Mesh) -> None:
@@ -47,3 +55,36 @@ def params_sharding(mesh: Mesh, leaf: Any) -> NamedSharding:
     if size > 1 and shape and shape[-1] >= _MIN_WIDTH and shape[-1] % size == 0:
         return NamedSharding(mesh, PartitionSpec(*[None] * (len(shape) - 1), _MODEL))
     return NamedSharding(mesh, PartitionSpec())
+
+
+def with_automatic_axes(tree: Any) -> Any:
+    """Return arrays that lie on a mesh with explicit axes on the same mesh with automatic ones.
+
+    Explicit axes, which `jax.make_mesh` makes by default, ask every operation to say how its result
+    is divided; loops and lookups cannot. No data move. Traced arrays stay as they are, and so does
+    everything where `jax.set_mesh` has chosen a mesh. The first array speaks for all.
+    """
+    if not any(map(_is_explicit, jax.tree.leaves(tree)[:1])):
+        return tree
+
+    def place(leaf):
+        if not _is_explicit(leaf):
+            return leaf
+        sharding = NamedSharding(_automatic(leaf.sharding.mesh), leaf.sharding.spec)
+        return jax.device_put(leaf, sharding)
+
+    return jax.tree.map(place, tree)
+
+
+def _is_explicit(leaf: Any) -> bool:
+    return (
+        isinstance(leaf, jax.Array)
+        and not isinstance(leaf, jax.core.Tracer)
+        and isinstance(leaf.sharding, NamedSharding)
+        and AxisType.Explicit in leaf.sharding.mesh.axis_types
+        and jax.sharding.get_abstract_mesh().empty
+    )
+
+
+def _automatic(mesh: Any) -> Mesh:
+    return Mesh(mesh.devices, mesh.axis_names, axis_types=(AxisType.Auto,) * mesh.devices.ndim)

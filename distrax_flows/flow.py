@@ -9,7 +9,7 @@ from jaxtyping import Array, Float
 
 from distrax_flows._chunks import Chunks, cut
 from distrax_flows._keys import as_key
-from distrax_flows._mesh import check_mesh, check_rows, rows_sharding
+from distrax_flows._mesh import check_mesh, check_rows, rows_sharding, with_automatic_axes
 from distrax_flows._trace import LayerTrace
 from distrax_flows._types import Shape
 from distrax_flows.distribution import FlowDistribution
@@ -56,8 +56,10 @@ class Flow(_Built):
     more. Values are the same up to rounding. Draws are others than without it: they depend on the
     key and on `batch_size`. One that holds all rows changes nothing.
 
-    Devices. Given a `mesh`, `jax.make_mesh((8,), ("data",))`, draws are made on all of its devices,
-    and lie there, divided along their first axis. They are those of one device, up to rounding.
+    Devices. Given a `mesh`, `jax.make_mesh((8,), ("data",))`, samples are made on all of its
+    devices, and lie there, divided along their first axis. They are those of one device, up to
+    rounding. All methods work inside of `jax.shard_map`. Arrays may lie on a mesh with explicit axes, too; inside
+    of your own `jit` with such arrays, choose the mesh by `jax.set_mesh`.
 
     All methods are jit-compiled, differentiable in parameters and inputs, and free of side
     effects; they need no Haiku transform around them. A `Flow` is static under jit and hashes by
@@ -219,6 +221,7 @@ class Flow(_Built):
         return FlowDistribution(self, params, self._call.check_context(context))
 
     def _evaluate(self, method: str, params: Params, x, context, batch_size: int | None) -> Any:
+        params = with_automatic_axes(params)
         chunks = cut(x.shape[:-1], batch_size)
         if chunks is None:
             return self._apply(params, method, context, False, x)
@@ -227,7 +230,7 @@ class Flow(_Built):
     def _draw(
         self, method: str, params: Params, key, sample_shape, context, batch_size, mesh
     ) -> Any:
-        key = as_key(key)
+        params, key = with_automatic_axes(params), as_key(key)
         context = self._call.check_context(context)
         sample_shape = _as_shape(sample_shape)
         context_shape = () if context is None else context.shape[:-1]
