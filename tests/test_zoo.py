@@ -75,7 +75,7 @@ def test_an_entry_is_the_flow_it_is_named_after(name):
         for module, arrays in params.items()
         for leaf, array in arrays.items()
     }
-    assert any(path.endswith("/mean") for path in leaves)  # standardised
+    assert any(path.endswith("/fixed_mean") for path in leaves)  # standardised
     assert any(shape[:1] == (ZOO[name].layers(3),) for shape in leaves.values())
     has_networks = any(7 in shape for shape in leaves.values())
     assert has_networks == (ZOO[name].learning_rate == 1e-3)

@@ -30,7 +30,7 @@ def take_apart(params: Any, degree: int) -> Stages:
     """The stages of `flows.bernstein(degree=degree, standardize=True)` with these parameters."""
     leaves = {path[-1].key: leaf for path, leaf in jax.tree_util.tree_leaves_with_path(params)}
     raw = leaves["params"][0, 0]  # of one layer and one dimension
-    mean, deviation = leaves["mean"][0], jnp.exp(leaves["log_deviation"][0])
+    mean, deviation = leaves["fixed_mean"][0], jnp.exp(leaves["fixed_log_deviation"][0])
     standardize = distrax.ScalarAffine(shift=-mean / deviation, scale=1 / deviation)
     return Stages(
         distrax.Chain([families.affine().bijector(raw[-2:]), standardize]),
