@@ -20,7 +20,12 @@ import numpy as np
 from jaxtyping import Array, Float
 from tensorflow_probability.substrates import jax as tfp
 
-from distrax_flows._checks import check_choice, check_positive, check_positive_int
+from distrax_flows._checks import (
+    check_choice,
+    check_positive,
+    check_positive_int,
+    check_resolution,
+)
 from distrax_flows._numerics import align, soft_clip
 from distrax_flows._types import Shape
 
@@ -199,7 +204,8 @@ def uniform(
 
     Raises:
         ValueError: `event_size` is not a positive integer, an end has another shape or is not
-            finite, or `low` is not less than `high`.
+            finite, or `low` is not less than `high`; or, in a flow, the dtype of the data has too
+            few values between them.
 
     Example:
         >>> import distrax_flows as dxf, jax, jax.numpy as jnp
@@ -330,6 +336,8 @@ class _Uniform(_OfVectors):
         self._zero = jnp.zeros((), jnp.float32)
 
     def log_prob(self, value: Float[Array, "... D"]) -> Float[Array, "..."]:
+        for ends in zip(self._low, self._high, strict=True):
+            check_resolution("[low, high]", *ends, value.dtype)
         low, high = np.array(self._low), np.array(self._high)
         slack = 1e-5 * np.maximum(np.abs(low), np.abs(high))
         value, lowest, highest = align(

@@ -58,8 +58,8 @@ class Flow(_Built):
 
     Devices. Given a `mesh`, `jax.make_mesh((8,), ("data",))`, samples are made on all of its
     devices, and lie there, divided along their first axis. They are those of one device, up to
-    rounding. All methods work inside of `jax.shard_map`. Arrays may lie on a mesh with explicit axes, too; inside
-    of your own `jit` with such arrays, choose the mesh by `jax.set_mesh`.
+    rounding. All methods work inside of `jax.shard_map`. Arrays may lie on a mesh with explicit
+    axes, too; inside of your own `jit` with such arrays, choose the mesh by `jax.set_mesh`.
 
     All methods are jit-compiled, differentiable in parameters and inputs, and free of side
     effects; they need no Haiku transform around them. A `Flow` is static under jit and hashes by

@@ -15,7 +15,7 @@ import distrax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
-from distrax_flows._checks import check_range
+from distrax_flows._checks import check_range, check_resolution
 from distrax_flows.bijectors.columns import Columns
 from distrax_flows.bijectors.support import Logit, Softplus
 
@@ -58,7 +58,8 @@ def interval(low: float, high: float) -> Support:
     pixels, should be moved inside first: `low + (high - low) * (alpha + (1 - 2 alpha) x)`.
 
     Raises:
-        ValueError: `low` is not less than `high`, or one is not finite.
+        ValueError: `low` is not less than `high`, or one is not finite; or, in a flow, the dtype of
+            the data has too few values between them, as float32 has from 1e8 to 1e8 + 1.
     """
     check_range("low", low, "high", high)
     return Support("interval", float(low), float(high))
@@ -71,7 +72,8 @@ def circle(low: float = -math.pi, high: float = math.pi) -> Support:
     hour 24 is hour 0. Samples are below `high`.
 
     Raises:
-        ValueError: `low` is not less than `high`, or one is not finite.
+        ValueError: `low` is not less than `high`, or one is not finite; or, in a flow, the dtype of
+            the data has too few values between them, as float32 has from 1e8 to 1e8 + 1.
     """
     check_range("low", low, "high", high)
     return Support("circle", float(low), float(high))
@@ -121,12 +123,14 @@ class _Circle(distrax.Bijector):
         self._scale = (high - low) / (2 * math.pi)
 
     def forward_and_log_det(self, x: Float[Array, "..."]):
+        check_resolution("[low, high]", self._low, self._high, x.dtype)
         y = self._low + self._scale * (x + math.pi)
         # Rounding must not carry a sample across the cut.
         last = jnp.nextafter(jnp.asarray(self._high, y.dtype), jnp.asarray(self._low, y.dtype))
         return jnp.clip(y, self._low, last), jnp.full_like(y, math.log(self._scale))
 
     def inverse_and_log_det(self, y: Float[Array, "..."]):
+        check_resolution("[low, high]", self._low, self._high, y.dtype)
         outside = (y < self._low) | (y > self._high)
         x = (jnp.where(outside | (y == self._high), self._low, y) - self._low) / self._scale
         x = x - math.pi

@@ -227,6 +227,48 @@ def test_the_ends_of_a_circle_are_one_point():
     assert len(np.unique(log_prob)) == 1
 
 
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"support": dxf.supports.interval(1e8, 1e8 + 1)},
+        {"support": dxf.supports.circle(1e8, 1e8 + 1)},
+        {"base": dxf.bases.uniform(1, 1e8, 1e8 + 1)},
+    ],
+    ids=["interval", "circle", "base"],
+)
+def test_intervals_that_the_dtype_cannot_resolve_are_refused(options):
+    flow = dxf.transform(lambda: dxf.flows.nsf_coupling(1, **options, **SMALL))
+    with pytest.raises(ValueError, match=r"`\[low, high\]` must be .* Subtract an offset"):
+        flow.init(KEY, jnp.full((1, 1), 1e8))
+    with jax.enable_x64(True):
+        x = np.float64(1e8) + np.linspace(0.1, 0.9, 5)[:, None]
+        assert np.isfinite(flow.log_prob(flow.init(KEY, x), x)).all() or "base" in options
+
+
+# Empty batches
+
+
+@pytest.mark.parametrize("name", ["maf", "iaf", "nsf_coupling", "bernstein_autoregressive"])
+def test_empty_batches_give_empty_results(name):
+    flow = dxf.transform(lambda context: build(name, 3, context=context))
+    x, context = jnp.zeros((4, 3)), jnp.zeros((4, 2))
+    params = flow.init(KEY, x, context)
+    for rows, given, shape in [(0, 0, (0,)), (4, 0, None), (0, 4, None)]:
+        if shape is None:
+            with pytest.raises(ValueError, match="batch axes that broadcast"):
+                flow.log_prob(params, x[:rows], context[:given])
+            continue
+        assert flow.log_prob(params, x[:rows], context[:given]).shape == shape
+        assert flow.log_prob(params, x[:rows], context[0]).shape == shape
+    assert flow.sample(params, KEY, (0,), context[0]).shape == (0, 3)
+    assert flow.sample(params, KEY, (5,), context[:0]).shape == (5, 0, 3)
+    sample, log_prob = flow.sample_and_log_prob(params, KEY, (0, 2), context)
+    assert (sample.shape, log_prob.shape) == ((0, 2, 4, 3), (0, 2, 4))
+    assert flow.log_prob(params, x[:0], context[:0], batch_size=3).shape == (0,)
+    gradient = jax.grad(lambda p: flow.log_prob(p, x[:0], context[0]).sum())(params)
+    assert all((np.asarray(leaf) == 0).all() for leaf in jax.tree.leaves(gradient))
+
+
 # Distributions, inside of a user's own transform and outside
 
 
