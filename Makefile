@@ -36,9 +36,9 @@ test: $(dev)
 
 # Gradients, training, saving and the command line: what leans on JAX, Haiku, optax, orbax and tyro.
 test-lowest: $(LOWEST)/.installed-test
-	$(LOWEST)/bin/python -m pytest tests/test_autoregressive.py tests/test_gradients.py \
-	  tests/test_layers.py tests/test_packaging.py tests/test_training.py tests/test_saving.py \
-	  tests/test_checkpoints.py tests/test_experiments.py tests/test_experiment_commands.py
+	$(LOWEST)/bin/python -m pytest tests/test_autoregressive.py tests/test_training.py \
+	  tests/test_saving.py tests/test_checkpoints.py tests/test_packaging.py \
+	  tests/test_experiment_commands.py
 
 lint: $(dev)
 	$(RUN) -m ruff check .
