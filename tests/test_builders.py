@@ -154,6 +154,24 @@ def test_symmetric_data_are_no_saddle(name, data):
 
 
 @pytest.mark.parametrize("name", ["logistic_mixture", "deep_sigmoidal"])
+def test_symmetric_data_tell_components_apart_from_the_start(name):
+    family = dxf.families.inverse(getattr(dxf.families, name)())
+    x = jnp.concatenate([bimodal((500,)), -bimodal((500,))])
+
+    def loss(params):
+        z, log_det = family.bijector(params).inverse_and_log_det(x)
+        return jnp.mean(0.5 * z**2 - log_det)
+
+    means = slice(8, 16)
+    at_zero, at_start = (
+        jax.grad(loss)(jnp.asarray(params, jnp.float32))[means]
+        for params in (np.zeros(family.num_params), family.start)
+    )
+    np.testing.assert_allclose(at_zero, 0.0, atol=1e-5)
+    assert np.abs(at_start).max() > 1e-2
+
+
+@pytest.mark.parametrize("name", ["logistic_mixture", "deep_sigmoidal"])
 def test_a_broken_start_is_near_the_identity(name):
     family = getattr(dxf.families, name)()
     x = jnp.linspace(-5.0, 5.0, 101)
