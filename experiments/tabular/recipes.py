@@ -1,7 +1,7 @@
 """The flows, and of which size and how trained they are on each set."""
 
 from collections.abc import Callable
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import distrax
 import jax
@@ -50,14 +50,20 @@ def _lu(x: jax.Array) -> distrax.Bijector:
     return dxf.modules.LULinearLayer()(x)
 
 
-# The layer between splines is that of their paper.
+def _splines(structure: Callable[..., distrax.Transformed]) -> Callable[..., distrax.Transformed]:
+    """Splines alone, and linear maps between them: the flows of their paper."""
+
+    def build(size: int, num_bins: int, **options: Any) -> distrax.Transformed:
+        return structure(size, dxf.families.spline(num_bins), between=_lu, **options)
+
+    return build
+
+
 FLOWS: dict[str, Callable[..., distrax.Transformed]] = {
     "maf": lambda size, num_bins, **options: dxf.flows.maf(size, **options),
     "realnvp": lambda size, num_bins, **options: dxf.flows.realnvp(size, **options),
-    "nsf_coupling": lambda size, **options: dxf.flows.nsf_coupling(size, between=_lu, **options),
-    "nsf_autoregressive": lambda size, **options: dxf.flows.nsf_autoregressive(
-        size, between=_lu, **options
-    ),
+    "nsf_coupling": _splines(dxf.flows.coupling),
+    "nsf_autoregressive": _splines(dxf.flows.autoregressive),
     "glow": lambda size, num_bins, **options: dxf.flows.glow(size, **options),
 }
 
