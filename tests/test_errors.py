@@ -38,6 +38,45 @@ NORMAL = distrax.Normal(jnp.zeros(2), jnp.ones(2))
 
 CONSTRUCTION = [
     (
+        lambda: dxf.RationalQuadraticSpline(SPLINE, -1.0, 1.0, "identity", 1e-4, 1e-4),
+        ValueError,
+        "`min_knot_slope` must be None: .* by `max_slope_ratio`; got min_knot_slope=0.0001",
+    ),
+    *(
+        (
+            lambda family=family: family.bijector(jnp.zeros((5, family.num_params))).forward(
+                jnp.zeros((5, 3))
+            ),
+            ValueError,
+            rf"`params` must hold one row .* got params.shape=\(5, {family.num_params}\) and an "
+            rf"input of shape \(5, 3\).* \[..., D, {family.num_params}\]; `params\[..., None, :\]`",
+        )
+        for family in (
+            families.additive(),
+            families.affine(),
+            families.spline(),
+            families.bernstein(),
+            families.logistic_mixture(),
+            families.sum_of_squares(),
+        )
+    ),
+    *(
+        (
+            lambda make=make: make(1e8, 1e8 + 1).forward(jnp.zeros(())),
+            ValueError,
+            r"` must be an interval of at least 1000 steps of its dtype; got \[100000000.0, "
+            r"100000001.0\] in float32, whose values lie 8 apart there. Subtract an offset",
+        )
+        for make in (
+            dxf.Logit,
+            lambda a, b: distrax.Inverse(dxf.Logit(a, b)),
+            lambda a, b: dxf.CircularShift(0.5, a, b),
+            lambda a, b: dxf.RationalQuadraticSpline(SPLINE, a, b),
+            lambda a, b: dxf.BernsteinPolynomial(jnp.zeros(2), 3, a, b),
+            lambda a, b: dxf.SumOfSquares(jnp.zeros(5), 1, a, b),
+        )
+    ),
+    (
         lambda: dxf.Shift(jnp.array([1, 2])),
         TypeError,
         "`shift` must be a floating-point array; got dtype int32",

@@ -96,6 +96,23 @@ def test_bijectors_of_equal_values_are_the_same(case):
         assert not bijector.same_as(structure.unflatten(moved))
 
 
+@pytest.mark.parametrize("case", OURS, ids=str)
+@pytest.mark.parametrize("direction", ["forward", "inverse"])
+def test_events_and_parameters_meet_in_the_wider_float(case, direction):
+    def dtypes(of_params, of_event):
+        raw = np.asarray(case.raw(), of_params)
+        x = np.zeros((2, *case.event_shape), of_event)
+        outputs = jax.eval_shape(functools.partial(subject(case).apply, direction), raw, x)
+        return {output.dtype for output in outputs}
+
+    for of_event in (np.int32, np.int8, np.bool_):
+        assert dtypes(np.float32, of_event) == {np.dtype("float32")}
+    if case.num_raw:
+        with jax.enable_x64(True):
+            assert dtypes(np.float64, np.float32) == {np.dtype("float64")}
+            assert dtypes(np.float32, np.float64) == {np.dtype("float64")}
+
+
 @pytest.mark.parametrize("case", cases.CASES, ids=str)
 @given(data=st.data())
 def test_any_parameters_keep_round_trip_and_log_det(case, data):

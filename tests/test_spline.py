@@ -1,12 +1,14 @@
 """What the rational-quadratic spline promises beyond the laws."""
 
+import functools
+
 import distrax
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from distrax_flows import RationalQuadraticSpline
+from distrax_flows import RationalQuadraticSpline, ScanChain
 
 BOUNDARIES = ("unconstrained", "lower_identity", "upper_identity", "identity", "circular")
 
@@ -120,11 +122,97 @@ def test_circular_wraps(x64):
         np.testing.assert_allclose(spline.inverse(y), x + 2 * np.pi * turns, atol=1e-9)
 
 
+ENDS = {np.float32: [(0.1, 0.3), (-np.pi, np.pi), (0.0, 1e3)], np.float64: [(-0.3, 1e-6)]}
+
+
+@pytest.mark.parametrize("dtype", ENDS)
+@pytest.mark.parametrize("boundary_slopes", BOUNDARIES)
+def test_intervals_are_mapped_onto_themselves_to_the_bit(boundary_slopes, dtype, x64):
+    rng = np.random.default_rng(0)
+    params = rng.normal(size=(16, 200, 1, 13)) * rng.choice([0.3, 3.0, 30.0], (200, 1, 1))
+    for low, high in ENDS[dtype]:
+        ends = np.array([low, high], dtype)
+        inside = rng.uniform(*ends, size=40).astype(dtype).clip(*ends)
+        x = np.concatenate([ends, np.nextafter(ends, ends[::-1], dtype=dtype), inside])
+        options = {"range_min": low, "range_max": high, "boundary_slopes": boundary_slopes}
+        make = functools.partial(RationalQuadraticSpline, **options)
+        stack = ScanChain(make, jnp.asarray(params, dtype))
+        for direction in (stack.forward, stack.inverse):
+            y = jax.jit(direction)(x)
+            assert y.dtype == dtype
+            np.testing.assert_array_equal(y[:, :2], np.broadcast_to(ends, (200, 2)))
+            assert ends[0] <= y.min() < y.max() <= ends[1]
+
+
+def test_a_uniform_base_gives_finite_densities_at_the_ends():
+    params = jnp.asarray(np.random.default_rng(0).normal(size=(1000, 13)), jnp.float32)
+    base = distrax.Uniform(jnp.zeros(1000), jnp.ones(1000))
+    density = distrax.Transformed(base, RationalQuadraticSpline(params, 0.0, 1.0))
+    for end in (0.0, 1.0):
+        assert np.isfinite(density.log_prob(jnp.full(1000, end))).all()
+
+
+@pytest.mark.parametrize("boundary_slopes", BOUNDARIES)
+def test_pinned_ends_keep_their_slopes(boundary_slopes, x64):
+    params = jnp.asarray(np.random.default_rng(0).normal(size=13))
+    spline = RationalQuadraticSpline(params, -3.0, 3.0, boundary_slopes)
+    for end, slope in ((-3.0, spline.knot_slopes[0]), (3.0, spline.knot_slopes[-1])):
+        np.testing.assert_allclose(jax.grad(spline.forward)(end), slope, rtol=1e-12)
+        np.testing.assert_allclose(jax.grad(spline.inverse)(end), 1 / slope, rtol=1e-12)
+
+
+@pytest.mark.parametrize("boundary_slopes", ["unconstrained", "circular"])
+def test_second_derivatives_pass_a_stack(boundary_slopes, x64):
+    # A scan, differentiated twice, drops custom derivatives.
+    params = jnp.asarray(np.random.default_rng(0).normal(size=(2, 7)))
+
+    def make(params):
+        return RationalQuadraticSpline(params, -3.0, 3.0, boundary_slopes)
+
+    def stacked(x):
+        return ScanChain(make, params).forward(x)
+
+    def unrolled(x):
+        return make(params[1]).forward(make(params[0]).forward(x))
+
+    for x in (-3.0, 1.3):
+        got, wanted = (jax.grad(jax.grad(f))(x) for f in (stacked, unrolled))
+        np.testing.assert_allclose(got, wanted, rtol=1e-9, atol=1e-12)
+
+
+@pytest.mark.parametrize("boundary_slopes", BOUNDARIES)
+def test_knots_agree_with_the_map_and_with_distrax(boundary_slopes):
+    params = jnp.asarray(np.random.default_rng(1).normal(size=(50, 25)), jnp.float32)
+    low, high = -0.1, np.pi
+    spline = RationalQuadraticSpline(params, low, high, boundary_slopes)
+    theirs = distrax.RationalQuadraticSpline(params, low, high, boundary_slopes)
+    for name in ("x_pos", "y_pos", "knot_slopes"):
+        assert getattr(spline, name).shape == getattr(theirs, name).shape == (50, 9)
+    x, y, slopes = spline.x_pos, spline.y_pos, spline.knot_slopes
+    for knots in (x, y):
+        ends = np.broadcast_to(np.float32([low, high]), (50, 2))
+        np.testing.assert_array_equal(knots[:, [0, -1]], ends)
+        assert np.all(np.diff(knots) > 0)
+    at_knots = RationalQuadraticSpline(params[:, None], low, high, boundary_slopes)
+    np.testing.assert_allclose(at_knots.forward(x), y, atol=2e-6)
+    np.testing.assert_allclose(at_knots.inverse(y), x, atol=2e-5)
+    slope = jax.grad(lambda x: at_knots.forward(x).sum())(x)
+    np.testing.assert_allclose(slope, slopes, rtol=2e-3)
+    for end, kind in ((0, "lower_identity"), (-1, "upper_identity")):
+        if boundary_slopes in ("identity", kind):
+            np.testing.assert_allclose(slopes[:, end], 1.0, rtol=1e-6)
+            np.testing.assert_allclose(theirs.knot_slopes[:, end], 1.0, rtol=1e-6)
+    if boundary_slopes == "circular":
+        np.testing.assert_allclose(slopes[:, 0], slopes[:, -1], rtol=1e-6)
+
+
 def test_swapping_the_class_is_a_change_of_one_word():
     options = {"range_min": -3.0, "range_max": 3.0, "boundary_slopes": "identity"}
     x = jnp.linspace(-5.0, 5.0, 11)
     for spline in (RationalQuadraticSpline, distrax.RationalQuadraticSpline):
         bijector = spline(jnp.zeros(25), min_bin_size=1e-2, **options)
+        np.testing.assert_allclose(bijector.forward(x), x, atol=1e-5)
+        bijector = spline(jnp.zeros(25), -3.0, 3.0, "identity", 1e-4)
         assert bijector.num_bins == 8
         np.testing.assert_allclose(bijector.forward(x), x, atol=1e-5)
         # Raw widths, heights and slopes have the same places and the same sense.

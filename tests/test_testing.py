@@ -152,6 +152,18 @@ class ImplicitBroadcast(Affine):
         return x * jnp.exp(self.log_scale) + self.shift, super().forward_and_log_det(x)[1]
 
 
+class Truncates(Affine):
+    def forward_and_log_det(self, x):
+        y, log_det = super().forward_and_log_det(x)
+        return y.astype(x.dtype), log_det
+
+
+class Reshapes(Affine):
+    def inverse_and_log_det(self, y):
+        x, log_det = super().inverse_and_log_det(y)
+        return x.reshape(*y.shape[:-1], -1), log_det
+
+
 BROKEN = [
     (
         WrongInverse,
@@ -188,6 +200,8 @@ BROKEN = [
     (OtherInverse, "composition", "log-det of its inverse: error 0.4"),
     (NoInverse, "round_trip", "NotImplementedError: .* Raised in inverse.*`has_inverse=False`"),
     (ImplicitBroadcast, "explicit_broadcasting", "ValueError: .*rank_promotion.*jnp.expand_dims"),
+    (Truncates, "empty_batches_and_integers", "output of forward, for int32: got int32, expected"),
+    (Reshapes, "empty_batches_and_integers", "ZeroDivisionError: .* Raised in inverse"),
 ]
 
 
@@ -202,7 +216,8 @@ def test_broken_bijectors_are_caught(build, law, message):
 
 
 def test_every_law_has_a_bijector_that_breaks_it():
-    assert {law for _, law, _ in BROKEN} | {"missing_inverse"} == set(testing.LAWS)
+    optional = {"missing_inverse", "interval_onto_itself"}
+    assert {law for _, law, _ in BROKEN} | optional == set(testing.LAWS)
 
 
 def test_all_broken_laws_are_reported_at_once_and_the_others_are_not():
@@ -216,7 +231,7 @@ def test_all_broken_laws_are_reported_at_once_and_the_others_are_not():
         "densities_integrate_to_one",
         "composition",
     ]
-    assert str(caught.value).startswith("WrongSign breaks 5 of 14 laws of bijectors.")
+    assert str(caught.value).startswith("WrongSign breaks 5 of 16 laws of bijectors.")
 
 
 def test_an_exception_is_chained():
@@ -228,7 +243,8 @@ def test_an_exception_is_chained():
 def test_a_report_has_the_worst_error_of_each_law():
     report = testing.check_bijector(Affine, (2,), params=PARAMS, per_sample_params=True)
     assert list(report.worst) == list(testing.LAWS)
-    assert [name for name, worst in report.worst.items() if worst is None] == ["missing_inverse"]
+    passed_over = [name for name, worst in report.worst.items() if worst is None]
+    assert passed_over == ["missing_inverse", "interval_onto_itself"]
     assert 0 < report.worst["round_trip"].error < 1e-6
     assert report.worst["round_trip"].bound == 1e-4
     lines = str(report).splitlines()
@@ -293,6 +309,24 @@ def test_unused_parameters_are_declared():
     testing.check_bijector(build, (), params=params, laws=laws, unused_params=[2, 3])
     with pytest.raises(AssertionError, match=r"with an effect: 1: params\['a'\]\n"):
         testing.check_bijector(build, (), params=params, laws=laws, unused_params=[0, 2, 3])
+
+
+class Rounded(distrax.Bijector):
+    """Of [0, 1] onto itself, up to rounding."""
+
+    def __init__(self, params):
+        super().__init__(event_ndims_in=0)
+        self.bend = jnp.tanh(params)
+
+    def forward_and_log_det(self, x):
+        y = x + self.bend * x * (1 - x)
+        return y + jnp.finfo(x.dtype).eps * (x > 0), jnp.log(1 + self.bend * (1 - 2 * x))
+
+
+def test_an_interval_is_mapped_onto_itself_to_the_bit():
+    options = {"params": np.ones(()), "interval": (0.0, 1.0), "has_inverse": False}
+    with pytest.raises(AssertionError, match=r"values out of forward .*: 1 to 1\.0000"):
+        testing.check_bijector(Rounded, (), laws=["interval_onto_itself"], **options)
 
 
 class Kink(distrax.Bijector):

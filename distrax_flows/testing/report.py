@@ -74,7 +74,7 @@ def check_bijector(
     - `interval_onto_itself`: each end of `interval` is its own image, to the bit, and no value
       inside leaves it, for parameters multiplied by 0, 1 and 30.
     - `empty_batches_and_integers`: empty batches give empty results, with gradients; integers and
-      booleans become floats.
+      booleans become floats, or are refused by a TypeError.
 
     Errors are absolute below one and relative above. Laws that cannot apply, such as those of the
     parameters for a bijector that comes without, are passed over.
