@@ -8,7 +8,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float
 
 from distrax_flows._checks import check_float_array
-from distrax_flows._numerics import find_root
+from distrax_flows._roots import find_root
 
 __all__ = ["Curve", "check_params", "forward_with_tails", "inverse_with_tails", "spread"]
 

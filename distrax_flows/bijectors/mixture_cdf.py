@@ -6,7 +6,8 @@ import numpy as np
 from jaxtyping import Array, Float
 
 from distrax_flows._checks import check_positive
-from distrax_flows._numerics import find_root, soft_clip
+from distrax_flows._numerics import soft_clip
+from distrax_flows._roots import find_root
 from distrax_flows.bijectors._base import Bijector
 from distrax_flows.bijectors._scalar import check_params, spread
 

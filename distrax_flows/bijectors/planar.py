@@ -4,7 +4,8 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float
 
 from distrax_flows._checks import check_event_size, check_float_array
-from distrax_flows._numerics import align, find_root, unit_vector, value_and_slope
+from distrax_flows._numerics import align, unit_vector, value_and_slope
+from distrax_flows._roots import find_root
 from distrax_flows._types import Activation
 from distrax_flows.bijectors._base import Bijector
 
