@@ -15,7 +15,7 @@ MODULES = sorted(path.relative_to(PACKAGE) for path in PACKAGE.rglob("*.py"))
 # First match wins. __init__ files take the level of their folder; the top one sees everything.
 LEVELS = [
     (r"__init__\.py", 9),
-    (r"(_types|_arrays|_checks|_chunks|_keys|_numerics|_versions|_mesh|masks)\.py", 0),
+    (r"(_types|_arrays|_checks|_chunks|_keys|_numerics|_roots|_versions|_mesh|masks)\.py", 0),
     (
         r"bijectors/|densities/|(families|conditioners|supports|_base|_kl|_transformed|_unfold)\.py",
         1,
