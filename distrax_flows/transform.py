@@ -127,7 +127,8 @@ class Call:
                     "`context` must be given: this flow was built as a function of it."
                 )
             return None
-        context = _as_events("context", context)
+        context = as_floats("context", context, integers=jnp.result_type(jnp.float32))
+        context = check_float_array("context", context, min_ndim=1)
         if "context" not in self._takes:
             raise ValueError(
                 "`context` must be None: this flow was built without one; got "
@@ -140,7 +141,7 @@ class Call:
         self, x: Any, context: Any, name: str = "x"
     ) -> tuple[jax.Array, jax.Array | None]:
         """Returns both as arrays, `x` of the batch shape of both, or raises."""
-        x = _as_events(name, x)
+        x = check_float_array(name, as_floats(name, x), min_ndim=1)
         context = self.check_context(context)
         if context is not None:
             try:
@@ -153,12 +154,6 @@ class Call:
             # A coupling joins dimensions it leaves alone with ones that met the context.
             x = jnp.broadcast_to(x, batch_shape + x.shape[-1:])
         return x, context
-
-
-def _as_events(name: str, value: Any) -> jax.Array:
-    """Return floating-point arrays of vectors: integers, and half precision, become float32."""
-    dtype = jnp.result_type(jnp.float32)
-    return check_float_array(name, as_floats(name, value, integers=dtype), min_ndim=1)
 
 
 # Kinds of arguments that a call must give if they have no default.

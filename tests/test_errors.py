@@ -566,5 +566,12 @@ def test_calls_with_wrong_contexts(plain, conditional):
         flow.log_prob(params, jnp.zeros((4, 2)))
     with pytest.raises(ValueError, match=r"batch axes that broadcast; got x.shape=\(5, 2\)"):
         flow.log_prob(params, jnp.zeros((5, 2)), jnp.zeros((4, 3)))
-    with pytest.raises(TypeError, match=r"`context` must be a floating-point array"):
-        flow.log_prob(params, jnp.zeros((4, 2)), jnp.zeros((4, 3), jnp.int32))
+    with pytest.raises(
+        TypeError, match=r"`context` must be a floating-point array; got dtype comp"
+    ):
+        flow.log_prob(params, jnp.zeros((4, 2)), jnp.zeros((4, 3), jnp.complex64))
+    # Labels and counts are contexts as good as others.
+    of_floats, of_integers = (
+        flow.log_prob(params, jnp.zeros((4, 2)), jnp.ones((4, 3), dtype)) for dtype in (float, int)
+    )
+    assert (of_floats == of_integers).all()

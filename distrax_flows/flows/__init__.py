@@ -12,7 +12,8 @@ flow starts at the identity (after standardisation and support, if asked for).
 Arguments that all builders share, where they apply:
 
 * `event_size`: number of dimensions D. With one dimension there is nothing to condition on, and an
-  elementwise layer takes the place of a coupling; affine ones then give a Gaussian, with a warning.
+  elementwise layer takes the place of a coupling; affine ones then give a Gaussian, and a warning
+  unless a base is given.
 * `num_layers`: layers, each with networks of its own; they compile as one. 8 by default.
 * `hidden_sizes`: units of each hidden layer of each network. `(64, 64)` by default.
 * `activation`: of the networks, elementwise. `jax.nn.relu` by default.

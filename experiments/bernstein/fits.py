@@ -3,6 +3,7 @@
 import functools
 from typing import Any, NamedTuple
 
+import distrax
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -91,8 +92,10 @@ def fit_regression(name: str, settings: Settings) -> Fitted:
 
     def make(context):
         if name == "gaussian":
-            affine = families.affine()
-            return flows.independent(1, affine, context=context, standardize=True, **network)
+            # With the base said, the flow knows that a Gaussian is what is meant.
+            normal = distrax.Independent(distrax.Normal(jnp.zeros(1), jnp.ones(1)), 1)
+            options = {"context": context, "standardize": True, "base": normal}
+            return flows.independent(1, families.affine(), **options, **network)
         return flows.conditional_bernstein(
             context, degree=settings.regression_degree, standardize=True, **network
         )
