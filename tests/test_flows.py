@@ -12,6 +12,9 @@ from test_modules import jittered
 
 import distrax_flows as dxf
 
+# Affine flows of one dimension say that they are Gaussian.
+pytestmark = pytest.mark.filterwarnings("ignore:Affine layers")
+
 NETWORK = {"num_layers": 2, "hidden_sizes": (8, 8)}
 # Options of small flows of each kind.
 BUILDERS = {

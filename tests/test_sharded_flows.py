@@ -78,6 +78,24 @@ def fit_explicit():
     np.testing.assert_allclose(*losses, rtol=1e-5)
 
 
+def sample_density():
+    """Densities that sample by rejection do so on shards, too."""
+    import jax
+    from jax.sharding import AxisType, PartitionSpec
+
+    import distrax_flows as dxf
+
+    mesh = jax.make_mesh((NUM_DEVICES,), ("data",), axis_types=(AxisType.Auto,))
+    rows, density = PartitionSpec("data"), dxf.densities.get("half_circle")
+
+    def sample(keys):
+        return density.sample(seed=keys[0], sample_shape=3)
+
+    sharded = jax.shard_map(sample, mesh=mesh, in_specs=rows, out_specs=rows)
+    keys = jax.random.split(jax.random.key(0), NUM_DEVICES)
+    assert (jax.jit(sharded)(keys)[:3] == sample(keys)).all()
+
+
 if __name__ == "__main__":
     import test_flows
 
@@ -85,4 +103,5 @@ if __name__ == "__main__":
         compare(name_)
         print(name_, flush=True)
     fit_explicit()
+    sample_density()
     print("all equal")

@@ -8,6 +8,7 @@ import jax.numpy as jnp
 from jax.typing import DTypeLike
 from jaxtyping import Array, Bool, Float
 
+from distrax_flows._numerics import vary_like
 from distrax_flows.densities._base import ToyDensity, polar
 
 __all__ = ["U1", "HalfCircle", "Ridge", "half_circle", "u1"]
@@ -81,8 +82,8 @@ class Ridge(ToyDensity):
             x = jnp.where((accepted & ~done)[:, None], proposal, x)
             return key, x, done | accepted
 
-        nothing = (key, jnp.zeros((n, 2), self._dtype), jnp.zeros((n,), bool))
-        return jax.lax.while_loop(missing, again, nothing)[1]
+        nothing = vary_like((jnp.zeros((n, 2), self._dtype), jnp.zeros((n,), bool)), key)
+        return jax.lax.while_loop(missing, again, (key, *nothing))[1]
 
     def _log_ridge(self, radius: Float[Array, " N"]) -> Float[Array, " N"]:
         return -0.5 * ((radius - self._radius) / self._scale) ** 2 - self._log_normalizer
