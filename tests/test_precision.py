@@ -90,7 +90,7 @@ def test_flows_stay_in_float32(build):
     x = jax.random.normal(jax.random.key(0), (50, EVENT_SIZE))
     context = jax.random.normal(jax.random.key(1), (50, 2))
     narrow, wide = make(POLICY), make(None)
-    params = random_params(narrow.init(jax.random.key(2), x, context), 0.1)
+    params = random_params(narrow.init(jax.random.key(2), x, context), 0.03)
     assert dtypes(params) == {jnp.dtype("float32")}
 
     def total(flow, params):
