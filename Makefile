@@ -14,12 +14,13 @@ else
   dev := $(VENV)/.installed-dev
 endif
 
-.PHONY: help toys rotation test test-lowest lint format clean
+.PHONY: help toys rotation test test-slow test-lowest lint format clean
 
 help:
 	@echo "make toys         MAF, RealNVP and neural splines on toy densities: table and pictures"
 	@echo "make rotation     a chain of plain bijectors fitted with optax"
-	@echo "make test         all tests"
+	@echo "make test         all tests that are quick"
+	@echo "make test-slow    the others: kills, devices, processes, whole experiments"
 	@echo "make test-lowest  tests with the lowest versions that pyproject.toml allows"
 	@echo "make lint         ruff and basedpyright"
 	@echo "make format       ruff format and fixes"
@@ -33,6 +34,9 @@ rotation: $(experiments)
 
 test: $(dev)
 	$(RUN) -m pytest
+
+test-slow: $(dev)
+	$(RUN) -m pytest -m slow
 
 # Gradients, training, saving and the command line: what leans on JAX, Haiku, optax, orbax and tyro.
 test-lowest: $(LOWEST)/.installed-test

@@ -1,10 +1,10 @@
 """Normalizing flows for distrax and Haiku.
 
-Two ways in. Bijectors over arrays, to drop into distrax code:
+Drop bijectors over arrays into distrax code:
 
     distrax.Chain([distrax_flows.Rotation(angle), distrax_flows.Scale(log_scale)])
 
-and whole flows that own their parameters:
+or build whole flows that own their parameters:
 
     flow = distrax_flows.transform(lambda: distrax_flows.flows.maf(event_size=2))
 """
@@ -21,20 +21,21 @@ except (ImportError, AttributeError) as error:
 
 from distrax_flows import (
     bases,
-    bijectors,
-    conditioners,
     densities,
+    diagnostics,
     families,
     flows,
-    masks,
     modules,
+    networks,
     supports,
     testing,
     training,
 )
-from distrax_flows._types import AutoregressiveConditioner
+from distrax_flows._core.types import AutoregressiveConditioner
 from distrax_flows.bijectors import (
     ActNorm,
+    Additive,
+    Affine,
     BatchNorm,
     BernsteinPolynomial,
     CircularShift,
@@ -50,6 +51,7 @@ from distrax_flows.bijectors import (
     Planar,
     Radial,
     RationalQuadraticSpline,
+    Reshape,
     Reverse,
     Rotation,
     Scale,
@@ -58,34 +60,30 @@ from distrax_flows.bijectors import (
     Softplus,
     SumOfSquares,
     Sylvester,
+    coupling_tree,
 )
-from distrax_flows.distribution import FlowDistribution
-from distrax_flows.flow import Flow, StatefulFlow
-from distrax_flows.saving import LoadError, load, save
-from distrax_flows.training import (
-    CheckpointError,
-    Evidence,
-    Fit,
-    FitInterrupted,
-    History,
-    NonFiniteError,
-    evidence,
-    fit,
-    fit_to_density,
-)
-from distrax_flows.transform import transform, transform_with_state
+from distrax_flows.functional._trace import LayerTrace
+from distrax_flows.functional._transform import transform, transform_with_state
+from distrax_flows.functional.distribution import FlowDistribution
+from distrax_flows.functional.flow import Flow, StatefulFlow
+from distrax_flows.saving import Loaded, LoadError, load, save
+from distrax_flows.training._checkpoints import CheckpointError
+from distrax_flows.training._fit import fit
+from distrax_flows.training._fit_to_density import fit_to_density
+from distrax_flows.training.results import Fit, FitInterrupted, History, NonFiniteError
 
 __version__ = "0.1.0"
 
 __all__ = [
     "ActNorm",
+    "Additive",
+    "Affine",
     "AutoregressiveConditioner",
     "BatchNorm",
     "BernsteinPolynomial",
     "CheckpointError",
     "CircularShift",
     "Columns",
-    "Evidence",
     "Fit",
     "FitInterrupted",
     "Flow",
@@ -94,7 +92,9 @@ __all__ = [
     "History",
     "Householder",
     "LULinear",
+    "LayerTrace",
     "LoadError",
+    "Loaded",
     "LogisticMixtureCDF",
     "Logit",
     "MaskedAutoregressive",
@@ -104,6 +104,7 @@ __all__ = [
     "Planar",
     "Radial",
     "RationalQuadraticSpline",
+    "Reshape",
     "Reverse",
     "Rotation",
     "Scale",
@@ -114,17 +115,16 @@ __all__ = [
     "SumOfSquares",
     "Sylvester",
     "bases",
-    "bijectors",
-    "conditioners",
+    "coupling_tree",
     "densities",
-    "evidence",
+    "diagnostics",
     "families",
     "fit",
     "fit_to_density",
     "flows",
     "load",
-    "masks",
     "modules",
+    "networks",
     "save",
     "supports",
     "testing",

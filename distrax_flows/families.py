@@ -1,8 +1,8 @@
-"""Scalar families: what a coupling or an autoregressive layer does to one dimension.
+"""Scalar families: the maps that coupling and autoregressive layers apply to one dimension.
 
-A layer is a conditioner, a family and a structure. The conditioner gives `num_params`
-unconstrained numbers per dimension, the family turns them into a scalar bijector. All-zero
-parameters give the identity, so that a flow whose conditioners end in a zero layer starts there.
+A layer is a conditioner, a family and a structure. The conditioner returns `num_params`
+unconstrained numbers per dimension; the family turns them into a scalar bijector. All-zero
+parameters give the identity, so a flow whose conditioners end in a zero layer starts there.
 """
 
 import dataclasses
@@ -13,8 +13,8 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
 
-from distrax_flows._checks import check_positive, check_positive_int
-from distrax_flows._types import BijectorFn
+from distrax_flows._core.checks import check_positive, check_positive_int
+from distrax_flows._core.types import BijectorFn
 from distrax_flows.bijectors.affine import Additive, Affine
 from distrax_flows.bijectors.bernstein import BernsteinPolynomial
 from distrax_flows.bijectors.circular import CircularShift
@@ -37,17 +37,21 @@ __all__ = [
 ]
 
 
+# Means of the components of mixtures at the start of training lie between minus this and this.
+_SPREAD = 0.5
+
+
 @dataclasses.dataclass(frozen=True)
 class Family:
-    """A family of scalar bijectors.
+    """Family of scalar bijectors.
 
     Attributes:
         num_params: unconstrained parameters per dimension, P.
-        bijector: from parameters `[..., P]` to a scalar bijector of batch shape `[...]`; pure,
+        bijector: maps parameters `[..., P]` to a scalar bijector of batch shape `[...]`; pure, and
             the identity at zero.
-        start: `P` numbers, the parameters at which training starts; zeros if None. Another start
-            is for families whose identity is a saddle of the likelihood.
-        is_affine: whether every bijector of the family is affine, so that one dimension stays
+        start: `P` numbers, the parameters at which training starts; zeros if None. Set it for
+            families whose identity is a saddle of the likelihood.
+        is_affine: whether every bijector of the family is affine, so that a single dimension stays
             Gaussian on a Gaussian base.
     """
 
@@ -65,7 +69,7 @@ class Family:
 
 
 def additive() -> Family:
-    """`y = x + theta_0`: volume-preserving (NICE).
+    """Return the family `y = x + theta_0`: volume-preserving (NICE).
 
     Reference:
         Dinh et al., "NICE: Non-linear Independent Components Estimation", 2014, eq. 8.
@@ -79,7 +83,7 @@ def additive() -> Family:
 
 
 def affine(max_log_scale: float = 5.0) -> Family:
-    """`y = x exp(a tanh(theta_1 / a)) + theta_0`: RealNVP, MAF, IAF.
+    """Return the family `y = x exp(a tanh(theta_1 / a)) + theta_0`: RealNVP, MAF, IAF.
 
     Args:
         max_log_scale: the bound a; scales stay between `exp(-a)` and `exp(a)`.
@@ -109,9 +113,9 @@ def spline(
     range_max: float = 5.0,
     boundary_slopes: str = "unconstrained",
 ) -> Family:
-    """Rational-quadratic spline (NSF), with `3 * num_bins + 1` parameters per dimension.
+    """Return rational-quadratic splines (NSF), with `3 * num_bins + 1` parameters per dimension.
 
-    See `RationalQuadraticSpline` for the arguments, the accuracy promised and the reference.
+    See `RationalQuadraticSpline` for the arguments, the guaranteed accuracy and the reference.
 
     Example:
         >>> import jax.numpy as jnp
@@ -123,15 +127,15 @@ def spline(
     def bijector(params: Float[Array, "... P"]) -> distrax.Bijector:
         return RationalQuadraticSpline(params, range_min, range_max, boundary_slopes)
 
-    bijector(jnp.zeros(3 * num_bins + 1))  # refuses a bad range here, not inside the flow
+    bijector(jnp.zeros(3 * num_bins + 1))  # raises for a bad range here, not inside the flow
     return Family(3 * num_bins + 1, bijector)
 
 
 def bernstein(degree: int = 16, range_min: float = -5.0, range_max: float = 5.0) -> Family:
-    """Bernstein polynomial, with `1 + max(degree - 2, 1)` parameters per dimension.
+    """Return Bernstein polynomials, with `1 + max(degree - 2, 1)` parameters per dimension.
 
-    See `BernsteinPolynomial` for the arguments, the accuracy promised and the reference. Its
-    inverse is a numerical root: `inverse(bernstein())` takes it in sampling, not in `log_prob`.
+    See `BernsteinPolynomial` for the arguments, the guaranteed accuracy and the reference. Its
+    inverse is numerical: `inverse(bernstein())` needs it for sampling, not for `log_prob`.
 
     Example:
         >>> import jax.numpy as jnp
@@ -143,19 +147,19 @@ def bernstein(degree: int = 16, range_min: float = -5.0, range_max: float = 5.0)
     def bijector(params: Float[Array, "... P"]) -> distrax.Bijector:
         return BernsteinPolynomial(params, degree, range_min, range_max)
 
-    bijector(jnp.zeros(size))  # refuses a bad degree or range here, not inside the flow
+    bijector(jnp.zeros(size))  # raises for a bad degree or range here, not inside the flow
     return Family(size, bijector)
 
 
 def logistic_mixture(num_components: int = 8) -> Family:
-    """Mixture of logistic distribution functions, `3 K + 2` parameters per dimension (Flow++).
+    """Return mixtures of logistic distribution functions, `3 K + 2` parameters each (Flow++).
 
     See `LogisticMixtureCDF` for the formula, the bounds on its slope and the reference. Its inverse
-    is a numerical root: `inverse(logistic_mixture())` takes it in sampling, not in `log_prob`.
+    is numerical: `inverse(logistic_mixture())` needs it for sampling, not for `log_prob`.
 
-    Training starts near the identity, with the means of the components spread over [-1, 1]. At the
-    identity itself all components are equal, and for symmetric data every gradient that would tell
-    them apart is zero.
+    Training starts near the identity, with the means of the components spread over [-1/2, 1/2]
+    and a slope of 1 between them. At the identity itself all components are equal, and for
+    symmetric data every gradient that would separate them is zero.
 
     Example:
         >>> import jax.numpy as jnp
@@ -167,18 +171,22 @@ def logistic_mixture(num_components: int = 8) -> Family:
     size = 3 * num_components + 2
     start = np.zeros(size)
     if num_components > 1:
-        means = np.linspace(-1.0, 1.0, num_components)
+        means = np.linspace(-_SPREAD, _SPREAD, num_components)
         start[num_components : 2 * num_components] = means / component_factors(num_components)
+        # Components apart flatten the map between them. Over many layers that would add up: the
+        # scale makes up for it.
+        _, log_slope = LogisticMixtureCDF(jnp.asarray(start)).forward_and_log_det(jnp.zeros(()))
+        start[-2] = -float(log_slope)
     return Family(size, LogisticMixtureCDF, start=tuple(start.tolist()))
 
 
 def deep_sigmoidal(num_units: int = 8, num_layers: int = 2) -> Family:
-    """Deep sigmoidal flow (NAF): monotone networks of sigmoids, in logit space.
+    """Return deep sigmoidal flows (NAF): monotone networks of sigmoids, in logit space.
 
     A layer of the paper, `logit(sum_k w_k sigma(a_k x + b_k))`, is the logistic mixture of Flow++
-    with `a_k = exp(-s_k)`, `b_k = -m_k exp(-s_k)`; this is a chain of them, each followed by a
-    scale and a shift, in `num_layers * (3 * num_units + 2)` parameters. Training starts near the
-    identity, as for `logistic_mixture`.
+    with `a_k = exp(-s_k)`, `b_k = -m_k exp(-s_k)`. This family is a chain of them, each followed by
+    a scale and a shift, with `num_layers * (3 * num_units + 2)` parameters. Training starts near
+    the identity, as for `logistic_mixture`.
 
     Reference:
         Huang et al., "Neural Autoregressive Flows", 2018, eq. 8.
@@ -195,10 +203,10 @@ def deep_sigmoidal(num_units: int = 8, num_layers: int = 2) -> Family:
 
 
 def sum_of_squares(degree: int = 3, range_min: float = -5.0, range_max: float = 5.0) -> Family:
-    """Polynomial whose slope is a sum of squares, `2 * degree + 3` parameters per dimension.
+    """Return polynomials whose slope is a sum of squares, with `2 * degree + 3` parameters each.
 
     See `SumOfSquares` for the arguments, the bounds on its slope and the reference. Its inverse is
-    a numerical root: `inverse(sum_of_squares())` takes it in sampling, not in `log_prob`.
+    numerical: `inverse(sum_of_squares())` needs it for sampling, not for `log_prob`.
 
     Example:
         >>> import jax.numpy as jnp
@@ -217,11 +225,11 @@ def sum_of_squares(degree: int = 3, range_min: float = -5.0, range_max: float = 
 def circular_spline(
     num_bins: int = 8, range_min: float = -math.pi, range_max: float = math.pi
 ) -> Family:
-    """Spline of a circle onto itself, then a turn: `3 * num_bins + 1` parameters per dimension.
+    """Return splines of a circle onto itself, then a shift, with `3 * num_bins + 1` parameters.
 
-    A rational-quadratic spline that agrees with itself at the ends of `[range_min, range_max)`, and
-    a learned shift that wraps around (`CircularShift`): no point of the circle is special. Give it
-    a base that lives on the circle, such as a uniform one.
+    A rational-quadratic spline whose ends on `[range_min, range_max)` agree, and a learned shift
+    that wraps around (`CircularShift`), so no point of the circle is special. Use it with a base on
+    the circle, such as a uniform one.
 
     Reference:
         Rezende et al., "Normalizing Flows on Tori and Spheres", 2020, section 2.2.
@@ -236,7 +244,7 @@ def circular_spline(
     bent = spline(num_bins, range_min, range_max, "circular")
 
     def bijector(params: Float[Array, "... P"]) -> distrax.Bijector:
-        # A circular spline leaves the last parameter out, its slope being that at the other end.
+        # A circular spline ignores the last parameter: its slope there is that at the other end.
         shift = CircularShift(params[..., -1], range_min, range_max)
         return distrax.Chain([shift, bent.bijector(params)])
 
@@ -244,9 +252,9 @@ def circular_spline(
 
 
 def chain(*families: Family) -> Family:
-    """Composes families; the last one listed acts first, as in `distrax.Chain`.
+    """Compose families; the last one listed acts first, as in `distrax.Chain`.
 
-    `chain(affine(), spline())` is a spline followed by an affine map: seen from the data, the
+    `chain(affine(), spline())` is a spline followed by an affine map. Seen from the data, the
     affine map first brings each dimension, given the others, into the spline's range.
 
     Raises:
@@ -279,10 +287,10 @@ def chain(*families: Family) -> Family:
 
 
 def inverse(family: Family) -> Family:
-    """Swaps the directions of a family: its closed form then serves `log_prob`.
+    """Swap the directions of a family, so that `log_prob` uses its closed form.
 
-    A coupling or an independent flow runs a family's `inverse` to evaluate a density. Families with
-    a numerical inverse are faster there the other way round, and sampling takes the roots.
+    A coupling or an independent flow evaluates densities with a family's `inverse`. If that is
+    numerical, the swapped family is faster there, and sampling needs the root finder instead.
 
     Example:
         >>> import jax.numpy as jnp

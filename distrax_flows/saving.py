@@ -1,7 +1,7 @@
-"""Finished flows on disk: one file that says what it holds, and needs no other code to be used.
+"""Saved flows: one self-describing file that needs no other code.
 
-The file is a zip archive: `flow.json`, for people and for programs that want to know what it is;
-the arrays; and `make.pkl`, the function that builds the flow.
+The file is a zip archive of `flow.json`, which describes it to people and programs; the arrays; and
+`make.pkl`, the function that builds the flow.
 """
 
 import json
@@ -18,9 +18,9 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from distrax_flows._versions import source_of, versions, warn_of_versions
-from distrax_flows.flow import Flow, Params, StatefulFlow
-from distrax_flows.transform import evaluation, transform, transform_with_state
+from distrax_flows._core.versions import source_of, versions, warn_of_versions
+from distrax_flows.functional._transform import evaluation, transform, transform_with_state
+from distrax_flows.functional.flow import Flow, Params, StatefulFlow
 
 __all__ = ["LoadError", "Loaded", "load", "save"]
 
@@ -28,16 +28,16 @@ _FORMAT = 1
 
 
 class LoadError(Exception):
-    """A file is not a saved flow, or is damaged, or cannot be used here."""
+    """A file that is not a saved flow, is damaged, or cannot be used here."""
 
 
 class Loaded(NamedTuple):
-    """A flow from a file.
+    """A flow loaded from a file.
 
     Attributes:
-        flow: the flow, of the type that was saved.
+        flow: the flow, of the saved type.
         params: its parameters.
-        info: what `flow.json` says: versions, shapes of parameters, source of the builder.
+        info: content of `flow.json`: versions, shapes of parameters, source of the builder.
     """
 
     flow: Any
@@ -46,22 +46,23 @@ class Loaded(NamedTuple):
 
 
 def save(path: str | os.PathLike, flow: Flow | StatefulFlow, params: Params) -> None:
-    """Saves a flow with its parameters as one file, which `load` reads in any other process.
+    """Save a flow with its parameters as one file, which `load` can read in any other process.
 
-    The file holds the function that was given to `transform`, and what that refers to. A function
-    that can be imported, and a `functools.partial` of one such as
-    `functools.partial(flows.maf, 2, num_layers=8)`, is stored by its name; a lambda or a function
-    of a script by its code, which the same minor version of Python can read.
+    The file holds the function given to `transform`, and what that refers to. An importable
+    function, or a `functools.partial` of one such as
+    `functools.partial(flows.maf, 2, num_layers=8)`, is stored by name. A lambda or a function of a
+    script is stored as code, which only the same minor version of Python can read.
 
-    Written aside and then renamed: an earlier file of that name stays until the new one is whole.
+    The file is written aside and then renamed: an earlier file of that name stays until the new one
+    is complete.
 
     Args:
-        path: of the file; its folder must exist.
+        path: path of the file; its folder must exist.
         flow: the flow.
-        params: its parameters, as `fit(...).params` gives them; also those of an ensemble.
+        params: its parameters, such as `fit(...).params`; also those of an ensemble.
 
     Raises:
-        TypeError: `flow` is no flow, or its builder cannot be pickled.
+        TypeError: `flow` is not a flow, or its builder cannot be pickled.
 
     Example:
         >>> import distrax_flows as dxf, jax, jax.numpy as jnp, os, tempfile
@@ -105,23 +106,24 @@ def save(path: str | os.PathLike, flow: Flow | StatefulFlow, params: Params) -> 
 
 
 def load(path: str | os.PathLike, make: Callable | None = None) -> Loaded:
-    """Reads what `save` wrote.
+    """Load what `save` wrote.
 
-    The builder in the file is code, which runs: load only what you trust, as with any pickle.
+    The builder in the file is code, which `load` runs. Only load files you trust, as with any
+    pickle.
 
     Args:
-        path: of the file.
-        make: builds the flow in place of the function in the file, where that cannot be used;
-            nothing in the file is run then.
+        path: path of the file.
+        make: builds the flow in place of the function in the file, if that cannot be used. Nothing
+            in the file is run then.
 
     Returns:
-        The flow, its parameters and `flow.json`, which names the versions it was saved with. Other
-        versions give a warning.
+        The flow, its parameters, and `flow.json`, which records the versions it was saved with.
+        Other versions give a warning.
 
     Raises:
-        LoadError: the file is no saved flow, or damaged, or of a later format; its builder cannot
+        LoadError: the file is not a saved flow, is damaged or of a later format; its builder cannot
             be used by this version of Python; or its arrays are float64 and JAX is not.
-        FileNotFoundError: there is no such file.
+        FileNotFoundError: the file does not exist.
     """
     try:
         with Path(path).open("rb") as file, zipfile.ZipFile(file) as archive:
@@ -134,7 +136,7 @@ def load(path: str | os.PathLike, make: Callable | None = None) -> Loaded:
             pickled = archive.read("make.pkl")
     except (FileNotFoundError, IsADirectoryError, PermissionError, LoadError):
         raise
-    except Exception as error:  # a flipped bit in a header asks zipfile for all kinds of things
+    except Exception as error:  # a flipped bit in a header raises all kinds of errors
         raise LoadError(
             f"{path} must be a file that `save` wrote; it is another one, or damaged: {error}."
         ) from error
@@ -167,12 +169,12 @@ def _array(content: bytes, dtype: str, shape: list[int]) -> jax.Array:
 
 
 def _pickled(make: Callable) -> tuple[bytes, bool]:
-    """The function, and whether its name is enough, anywhere."""
+    """Return the pickled function, and whether it is stored by name alone."""
     try:
         by_name = pickle.dumps(make)
         if b"__main__" not in by_name:
             return by_name, True
-    except Exception:  # of any kind: pickle looks for the function in every module there is
+    except Exception:  # of any kind: pickle searches all modules for the function
         pass
     try:
         return cloudpickle.dumps(make), False
@@ -205,7 +207,7 @@ def _unpickled(path: Any, info: dict[str, Any], pickled: bytes) -> Callable:
 
 
 def _encoded(tree: Any) -> Any:
-    """Dictionaries and tuples, of the numbers of their arrays, as JSON."""
+    """Encode nested dictionaries and tuples of array numbers as JSON."""
     if isinstance(tree, Mapping):
         return {key: _encoded(entry) for key, entry in tree.items()}
     if isinstance(tree, tuple):

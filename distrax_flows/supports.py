@@ -1,12 +1,13 @@
-"""Supports of one dimension: where a flow's density lives.
+"""Supports of one dimension: where a flow has density.
 
     flows.maf(3, support=[supports.real(), supports.positive(), supports.interval(0.0, 1.0)])
 
-The builders of `distrax_flows.flows` map the real line onto the support by the last layer, seen
-from the base; its log-det is counted, and the density is exactly zero outside. Only the circle is
-not an image of the line: `flows` says how its dimensions are treated.
+The last layer of a builder of `distrax_flows.flows`, seen from the base, maps the real line onto
+the support. Its log-det is counted, and the density is exactly zero outside. Only the circle is not
+an image of the line; `flows` describes how its dimensions are treated.
 """
 
+import abc
 import dataclasses
 import math
 from collections.abc import Sequence
@@ -15,60 +16,75 @@ import distrax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
-from distrax_flows._checks import check_range, check_resolution
+from distrax_flows._core.checks import check_range, check_resolution
+from distrax_flows._core.types import Shape
 from distrax_flows.bijectors.columns import Columns
 from distrax_flows.bijectors.support import Logit, Softplus
 
 __all__ = ["Support", "circle", "interval", "positive", "real"]
 
 
-@dataclasses.dataclass(frozen=True)
-class Support:
-    """Where one dimension lives; made by the functions of this module.
+class Support(abc.ABC):
+    """Support of one dimension; abstract.
+
+    The functions of this module make some. For one of your own, write a frozen dataclass:
+
+        @dataclasses.dataclass(frozen=True)
+        class Above(supports.Support):
+            low: float
+
+            def bijector(self):
+                shift = distrax.ScalarAffine(shift=self.low)
+                return distrax.Chain([shift, distrax_flows.Softplus()])
 
     Attributes:
-        kind: "real", "positive", "interval" or "circle".
         low: the lower end.
         high: the upper end.
     """
 
-    kind: str
     low: float = -math.inf
     high: float = math.inf
 
+    @abc.abstractmethod
+    def bijector(self) -> distrax.Bijector | None:
+        """Scalar map from the real line onto the support; None for the identity.
+
+        Its log-det is to be -inf, in the inverse, outside of the support.
+        """
+
 
 def real() -> Support:
-    """The real line."""
-    return Support("real")
+    """Return the real line."""
+    return Real()
 
 
 def positive() -> Support:
-    """`(0, inf)`, the image of the real line under softplus.
+    """Return `(0, inf)`, the image of the real line under softplus.
 
     Bring the data to about unit scale: far below it softplus is an exponential, far above it the
     identity.
     """
-    return Support("positive", low=0.0)
+    return Positive()
 
 
 def interval(low: float, high: float) -> Support:
-    """`(low, high)`, the image of the real line under a scaled sigmoid.
+    """Return `(low, high)`, the image of the real line under a scaled sigmoid.
 
-    A value within rounding of an end is far out on the line. Data that hit the ends, such as
-    pixels, should be moved inside first: `low + (high - low) * (alpha + (1 - 2 alpha) x)`.
+    A value within rounding of an end is far out on the line. Move data that reach the ends, such as
+    pixels, inside first: `low + (high - low) * (alpha + (1 - 2 alpha) x)`.
 
     Raises:
         ValueError: `low` is not less than `high`, or one is not finite; or, in a flow, the dtype of
             the data has too few values between them, as float32 has from 1e8 to 1e8 + 1.
     """
     check_range("low", low, "high", high)
-    return Support("interval", float(low), float(high))
+    return Interval(float(low), float(high))
 
 
 def circle(low: float = -math.pi, high: float = math.pi) -> Support:
-    """`[low, high)` with its ends glued together: an angle, a time of day.
+    """Return `[low, high)` with its ends joined: an angle, a time of day.
 
-    The density is continuous across the cut. Data may hold either end, for they are one point:
+    The density is continuous across the cut. Data may contain either end, as they are one point:
     hour 24 is hour 0. Samples are below `high`.
 
     Raises:
@@ -76,20 +92,68 @@ def circle(low: float = -math.pi, high: float = math.pi) -> Support:
             the data has too few values between them, as float32 has from 1e8 to 1e8 + 1.
     """
     check_range("low", low, "high", high)
-    return Support("circle", float(low), float(high))
+    return Circle(float(low), float(high))
+
+
+@dataclasses.dataclass(frozen=True)
+class Real(Support):
+    """The real line."""
+
+    def bijector(self) -> None:
+        """The identity."""
+        return None
+
+
+@dataclasses.dataclass(frozen=True)
+class Positive(Support):
+    """The positive half-line."""
+
+    low: float = 0.0
+
+    def bijector(self) -> distrax.Bijector:
+        """The softplus."""
+        return Softplus()
+
+
+@dataclasses.dataclass(frozen=True)
+class Interval(Support):
+    """An open interval."""
+
+    low: float
+    high: float
+
+    def bijector(self) -> distrax.Bijector:
+        """A scaled sigmoid."""
+        return distrax.Inverse(Logit(self.low, self.high))
+
+
+@dataclasses.dataclass(frozen=True)
+class Circle(Support):
+    """The circle, no image of the line: its bijector starts from `[-pi, pi)`."""
+
+    low: float
+    high: float
+
+    def bijector(self) -> distrax.Bijector:
+        """Map from `[-pi, pi)` onto `[low, high)`."""
+        return _OntoCircle(self.low, self.high)
 
 
 def as_supports(
-    support: Support | Sequence[Support] | None, event_size: int
+    support: Support | Sequence[Support] | None, event_shape: Shape
 ) -> tuple[Support, ...]:
-    """One support per dimension: None means real, a single one is that of all dimensions.
+    """Return one support per dimension of a vector; for other events, one for all entries.
+
+    None means real. A single support applies to all dimensions.
 
     Raises:
         TypeError: an entry is not a `Support`.
-        ValueError: the number of entries is not `event_size`.
+        ValueError: the number of entries is not the event size; or events are not vectors, and
+            `support` has several entries or the circle.
     """
     if support is None:
         support = real()
+    event_size = event_shape[0] if len(event_shape) == 1 else 1
     per_dimension = (support,) * event_size if isinstance(support, Support) else tuple(support)
     for entry in per_dimension:
         if not isinstance(entry, Support):
@@ -101,19 +165,27 @@ def as_supports(
         raise ValueError(
             f"`support` must have an entry per dimension, {event_size}; got {len(per_dimension)}."
         )
+    if len(event_shape) != 1 and isinstance(per_dimension[0], Circle):
+        raise ValueError(
+            "`support` must be no circle unless events are vectors; got events of shape "
+            f"{event_shape}."
+        )
     return per_dimension
 
 
-def onto(supports: Sequence[Support]) -> distrax.Bijector:
-    """From the real line onto the support, dimension by dimension; the identity on circles."""
-    bijectors = {support: _BIJECTORS[support.kind](support) for support in set(supports)}
-    return Columns([bijectors[support] for support in supports])
+def onto(supports: Sequence[Support], event_ndims: int) -> distrax.Bijector:
+    """Return the bijector from the real line onto the supports of `as_supports`."""
+    bijectors = {support: support.bijector() for support in set(supports)}
+    if event_ndims == 1:
+        return Columns([bijectors[support] for support in supports])
+    (bijector,) = bijectors.values()
+    return distrax.Block(bijector, event_ndims)
 
 
-class _Circle(distrax.Bijector):
-    """From `[-pi, pi)`, on which all circles are treated, onto `[low, high)`.
+class _OntoCircle(distrax.Bijector):
+    """Map from `[-pi, pi)`, which all circles use internally, onto `[low, high)`.
 
-    In the inverse, `high` counts as `low`. Outside, its log-det is -inf: a density of zero.
+    In the inverse, `high` counts as `low`. Outside, the log-det is -inf: a density of zero.
     """
 
     def __init__(self, low: float, high: float):
@@ -125,7 +197,7 @@ class _Circle(distrax.Bijector):
     def forward_and_log_det(self, x: Float[Array, "..."]):
         check_resolution("[low, high]", self._low, self._high, x.dtype)
         y = self._low + self._scale * (x + math.pi)
-        # Rounding must not carry a sample across the cut.
+        # Rounding must not move a sample across the cut.
         last = jnp.nextafter(jnp.asarray(self._high, y.dtype), jnp.asarray(self._low, y.dtype))
         return jnp.clip(y, self._low, last), jnp.full_like(y, math.log(self._scale))
 
@@ -135,11 +207,3 @@ class _Circle(distrax.Bijector):
         x = (jnp.where(outside | (y == self._high), self._low, y) - self._low) / self._scale
         x = x - math.pi
         return x, jnp.where(outside, -jnp.inf, -math.log(self._scale)).astype(y.dtype)
-
-
-_BIJECTORS = {
-    "real": lambda _: None,
-    "positive": lambda _: Softplus(),
-    "interval": lambda support: distrax.Inverse(Logit(support.low, support.high)),
-    "circle": lambda support: _Circle(support.low, support.high),
-}

@@ -28,7 +28,7 @@ from jax.typing import ArrayLike
 from tqdm import tqdm
 
 import distrax_flows as dxf
-from distrax_flows import plotting
+from distrax_flows.diagnostics import plotting
 from experiments._command import quick_means, run
 from experiments._common import device_name, format_table, use_compilation_cache
 

@@ -10,9 +10,9 @@ import jax.numpy as jnp
 import numpy as np
 
 from distrax_flows import bijectors as bij
-from distrax_flows import families, masks
-from distrax_flows._numerics import align
-from distrax_flows.conditioners import MaskedMLP
+from distrax_flows import families, networks
+from distrax_flows._core.numerics import align
+from distrax_flows.networks.masked_mlp import MaskedMLP
 
 
 @dataclasses.dataclass(frozen=True)
@@ -95,10 +95,10 @@ def _bernstein(degree):
 
 def masked_mlp(raw, event_size, hidden_sizes, num_params, *, order=None, residual=False):
     """A `MaskedMLP` whose weights and biases are cut from a vector; returns what is left."""
-    degrees = masks.hidden_degrees(event_size, hidden_sizes)
-    layer_masks = [masks.input_mask(event_size, degrees[0])]
-    layer_masks += [masks.hidden_mask(a, b) for a, b in itertools.pairwise(degrees)]
-    output_mask = masks.output_mask(degrees[-1], event_size)
+    degrees = networks.hidden_degrees(event_size, hidden_sizes)
+    layer_masks = [networks.input_mask(event_size, degrees[0])]
+    layer_masks += [networks.hidden_mask(a, b) for a, b in itertools.pairwise(degrees)]
+    output_mask = networks.output_mask(degrees[-1], event_size)
     layer_masks.append(np.repeat(output_mask, num_params, axis=1))
     weights, biases = [], []
     for mask in layer_masks:
@@ -232,6 +232,11 @@ def _householder(name, size, num_reflections):
     return Case(name, (size,), num_reflections * size, build, batched=True)
 
 
+def _shear_rows(raw):
+    """A matrix, its rows transformed alike."""
+    return distrax.Block(bij.LULinear(raw.reshape(2, 2)), 1)
+
+
 def _lu_linear(name, size, **options):
     def build(raw):
         # Condition numbers are powers of the entries.
@@ -344,6 +349,21 @@ CASES = [
         batched=True,
     ),
     Case("batch_norm", (2,), 8, _batch_norm, batched=True),
+    Case("reshape_to_vectors", (), 0, lambda raw: bij.Reshape((), (1,))),
+    Case("reshape_matrices", (2, 3), 0, lambda raw: bij.Reshape((2, 3), (3, 2))),
+    Case("reshape_images", (2, 1, 2), 0, lambda raw: bij.Reshape((2, 1, 2), (4,))),
+    Case(
+        "scan_chain_of_matrices",
+        (2, 2),
+        8,
+        lambda raw: bij.ScanChain(_shear_rows, raw.reshape(2, 4)),
+    ),
+    Case(
+        "channels_of_images",
+        (2, 2, 2),
+        4,
+        lambda raw: distrax.Block(bij.LULinear(raw.reshape(2, 2)), 2),
+    ),
 ]
 
 

@@ -16,11 +16,12 @@ import optax
 import pytest
 
 import distrax_flows as dxf
-from distrax_flows._mesh import check_mesh
+from distrax_flows._core.mesh import check_mesh
 from distrax_flows.training._data import Batch
-from distrax_flows.training._objectives import MaximumLikelihood
 from distrax_flows.training._placement import placement_on
 from distrax_flows.training._steps import Steps, _take
+from distrax_flows.training._trainable import trained_names
+from distrax_flows.training.objectives import MaximumLikelihood
 
 SCALE = np.array([1.0, 3.0], np.float32)
 X = np.random.default_rng(0).normal(size=(203, 2)).astype(np.float32) * SCALE
@@ -82,7 +83,7 @@ def compare(folder: str) -> None:
     params = FLOW.init(key(), X)
     FLOW.sample(params, key(), (4000,), mesh=mesh)
     draw = FLOW._apply_on[check_mesh(mesh)]
-    program = draw.lower(params, "sample", None, False, key(), (4000,)).compile().as_text()
+    program = draw.lower(params, None, "sample", None, False, key(), (4000,)).compile().as_text()
     step = step_program(mesh)
     np.savez(
         Path(folder, "program.npz"),
@@ -96,10 +97,13 @@ def compare(folder: str) -> None:
 def step_program(mesh: jax.sharding.Mesh) -> str:
     """What a device runs to make steps."""
     placement = placement_on(mesh)
-    steps = Steps(MaximumLikelihood(FLOW), optax.adam(1e-3), None, False, placement)
-    state = steps.start(FLOW.init(key(), X), None, ())
+    params = FLOW.init(key(), X)
+    trained = trained_names(params, None)
+    objective, optimizer = MaximumLikelihood(), optax.adam(1e-3)
+    steps = Steps(FLOW, objective, optimizer, None, False, placement, trained)
+    state = steps.start(params, None, ())
     batches = placement.batches(Batch(jnp.zeros((10, 16, 2))), 1)
-    return _take.lower(steps, state, batches).compile().as_text()
+    return _take.lower(steps, state, batches, jax.random.split(key(), 10)).compile().as_text()
 
 
 def move(folder: str) -> None:

@@ -19,7 +19,9 @@ def try_directions(case: cases.Case, mesh: jax.sharding.Mesh, *, run: bool) -> N
     numbers = np.random.default_rng(0).uniform(-1.0, 1.0, size=(8, *case.event_shape))
     x, raw = jnp.asarray(case.place(numbers), jnp.float32), case.raw()
     own = jnp.stack([raw] * 8)
+    image = jax.eval_shape(case.build(raw).forward, x)
     for direction in ("forward", "inverse"):
+        x = x if direction == "forward" else x.reshape(image.shape)
 
         def total(raw, x, direction=direction):
             y, log_det = getattr(case.build(raw), f"{direction}_and_log_det")(x)

@@ -8,17 +8,17 @@ import numpy as np
 import pytest
 
 import distrax_flows as dxf
-from distrax_flows import families, masks
-from distrax_flows.conditioners import MaskedMLP
+from distrax_flows import families, networks
+from distrax_flows.networks.masked_mlp import MaskedMLP
 
 
 def make_network(event_size, num_params, hidden_sizes, *, order=None, residual=False, batch=()):
     """A masked network with random parameters; `batch` is that of its first biases."""
     rng = np.random.default_rng(0)
-    degrees = masks.hidden_degrees(event_size, hidden_sizes, context=False)
-    layer_masks = [masks.input_mask(event_size, degrees[0])]
-    layer_masks += [masks.hidden_mask(a, b) for a, b in itertools.pairwise(degrees)]
-    layer_masks.append(np.repeat(masks.output_mask(degrees[-1], event_size), num_params, axis=1))
+    degrees = networks.hidden_degrees(event_size, hidden_sizes, context=False)
+    layer_masks = [networks.input_mask(event_size, degrees[0])]
+    layer_masks += [networks.hidden_mask(a, b) for a, b in itertools.pairwise(degrees)]
+    layer_masks.append(np.repeat(networks.output_mask(degrees[-1], event_size), num_params, axis=1))
     return MaskedMLP(
         weights=tuple(jnp.asarray(rng.normal(size=m.shape) * m / 2) for m in layer_masks),
         biases=tuple(

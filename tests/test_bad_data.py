@@ -77,7 +77,7 @@ CASES = {
     ),
     "a vector": (
         (FLOW, X[:, 0], {}),
-        (ValueError, r"`data` must have shape \[N, D\], .*; got data.shape=\(50,\)"),
+        (ValueError, r"`data` must have shape \[N, 2\], .*; got data.shape=\(50,\)"),
     ),
     "no rows": ((FLOW, X[:0], {}), (ValueError, r"`data` must not be empty; got data.shape=\(0,")),
     "fewer rows than a batch": (
@@ -86,7 +86,7 @@ CASES = {
     ),
     "another event size": (
         (FLOW, X, {"validation": X[:, :1]}),
-        (ValueError, "`validation` must have rows like those of `data`, of size 2; got"),
+        (ValueError, r"`validation` must have shape \[N, 2\], .*; got validation.shape=\(50, 1\)"),
     ),
     "values outside of the support": (
         (POSITIVE, np.abs(X) - 0.01, {}),
@@ -145,7 +145,7 @@ CASES = {
     ),
     "a function that draws no batch": (
         (FLOW, lambda key: jnp.zeros(3), {}),
-        (ValueError, r"`data` must give a batch \[batch_size, D\], .*; got shapes \[\(3,\)\]"),
+        (ValueError, r"`data` must give a batch \[batch_size, 2\], .*; got shapes \[\(3,\)\]"),
     ),
     "a function that draws integers": (
         (FLOW, lambda key: jnp.zeros((8, 2), int), {}),
@@ -189,7 +189,7 @@ CASES = {
     ),
     "nothing to resume": (
         (FLOW, X, {"resume": True}),
-        (ValueError, "`resume` needs a `checkpoint_dir` to go on from; got none"),
+        (ValueError, "`resume` needs a `checkpoint_dir` to continue from; got none"),
     ),
 }
 

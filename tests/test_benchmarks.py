@@ -53,6 +53,7 @@ def test_peers_make_flows_of_the_same_shapes(library, flow):
     assert contestant.num_params == pytest.approx(make("ours", flow, SMALL).num_params, rel=0.3)
 
 
+@pytest.mark.slow
 def test_table_and_picture(tmp_path):
     settings = Settings(
         flows=("realnvp",), libraries=("bare", "ours"), starts=False, quick=True, output=tmp_path
@@ -70,6 +71,7 @@ def test_table_and_picture(tmp_path):
     assert 0 < (tmp_path / "peers.png").stat().st_size < 300_000
 
 
+@pytest.mark.slow
 def test_starts_are_measured_in_a_process_of_their_own():
     found = peers.measure_starts("ours", "realnvp", SMALL)
     assert set(found) == {"train step", "sample"}
@@ -90,6 +92,7 @@ def test_refusals(settings, message, tmp_path):
         peers.main(dataclasses.replace(settings, output=tmp_path))
 
 
+@pytest.mark.slow
 def test_scaling(tmp_path):
     settings = scaling.Settings(flows=("realnvp",), quick=True, output=tmp_path)
     scaling.main(settings)
@@ -102,6 +105,7 @@ def test_scaling(tmp_path):
         scaling.main(scaling.Settings(flows=("flow",), output=tmp_path))
 
 
+@pytest.mark.slow
 def test_precision(tmp_path):
     settings = precision.Settings(
         flows=("realnvp",),
@@ -183,6 +187,7 @@ def test_every_round_has_an_order_of_its_own(clock):
     assert len(follows) == 12
 
 
+@pytest.mark.slow
 def test_soak(tmp_path):
     settings = soak.Settings(num_steps=60, life=20, every=10, output=tmp_path)
     soak.main(settings)
@@ -194,6 +199,7 @@ def test_soak(tmp_path):
     assert 0 < (tmp_path / "soak.png").stat().st_size < 300_000
 
 
+@pytest.mark.slow
 def test_soak_tells_a_real_interrupt_from_its_own(tmp_path, monkeypatch):
     def write(path, columns, rows):
         write_table(path, columns, rows)

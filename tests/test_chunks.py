@@ -10,7 +10,7 @@ import pytest
 from test_modules import jittered
 
 import distrax_flows as dxf
-from distrax_flows._chunks import Chunks, cut
+from distrax_flows.functional._chunks import Chunks, cut
 
 
 def build(context=None):
@@ -238,7 +238,7 @@ def test_chunks_keep_the_order_of_rows():
     assert chunks == Chunks((2, 4), 3)
     assert (chunks.num_rows, chunks.num_chunks) == (8, 3)
     rows = jnp.arange(16.0).reshape(2, 4, 2)
-    np.testing.assert_array_equal(chunks.split(rows)[2, :, 0], [12.0, 14.0, 14.0])
-    np.testing.assert_array_equal(chunks.join(chunks.split(rows)), rows)
-    assert chunks.join(chunks.split(rows)[..., 0]).shape == (2, 4)
-    np.testing.assert_array_equal(chunks.split(rows[:, :1])[0, :, 0], [0.0, 0.0, 0.0])
+    np.testing.assert_array_equal(chunks.split(rows, 1)[2, :, 0], [12.0, 14.0, 14.0])
+    np.testing.assert_array_equal(chunks.join(chunks.split(rows, 1)), rows)
+    assert chunks.join(chunks.split(rows, 1)[..., 0]).shape == (2, 4)
+    np.testing.assert_array_equal(chunks.split(rows[:, :1], 1)[0, :, 0], [0.0, 0.0, 0.0])

@@ -245,4 +245,4 @@ def test_ordinary_columns_are_not_refused(num_rows):
     ]
     data = np.stack(columns, axis=-1)
     for x in (data, data.astype(np.float32)):
-        check_data(Batch(x, x), Batch("data", "context", "weights"))
+        check_data(Batch(x, x), Batch("data", "context", "weights"), x.shape[1:])

@@ -51,6 +51,7 @@ def loss_on_one_device() -> np.ndarray:
     return dxf.fit(on_devices.FLOW, on_devices.X, key=key, **on_devices.FIT).history.loss
 
 
+@pytest.mark.slow
 def test_eight_devices_do_what_one_does(tmp_path):
     finish(start("compare", 8, tmp_path))
     one = load(tmp_path / "None.npz")
@@ -69,6 +70,7 @@ def test_eight_devices_do_what_one_does(tmp_path):
     assert not program["gathers"]
 
 
+@pytest.mark.slow
 def test_checkpoints_move_between_layouts(tmp_path):
     finish(start("move", 8, tmp_path))
     expected = loss_on_one_device()
@@ -87,6 +89,7 @@ def start_two(folder: Path, pause: float) -> list[subprocess.Popen]:
     return [start("take_part", 2, folder, index, port, pause) for index in range(2)]
 
 
+@pytest.mark.slow
 def test_two_processes_one_killed_and_both_resumed(tmp_path):
     first, second = start_two(tmp_path, pause=0.5)
     line = ""

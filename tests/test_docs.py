@@ -15,12 +15,28 @@ MODULES = [
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
 
 
+class Finder(doctest.DocTestFinder):
+    """Finds decorated functions, too, whose globals are those of their decorator."""
+
+    def _from_module(self, module, object):
+        return getattr(object, "__module__", None) == module.__name__ or super()._from_module(
+            module, object
+        )
+
+
 @pytest.mark.parametrize("name", MODULES)
 def test_docstring_examples(name):
     module = importlib.import_module(name.removesuffix(".__init__"))
-    flags = doctest.NORMALIZE_WHITESPACE | doctest.ELLIPSIS
-    failures, _ = doctest.testmod(module, optionflags=flags)
-    assert failures == 0
+    runner = doctest.DocTestRunner(optionflags=doctest.NORMALIZE_WHITESPACE | doctest.ELLIPSIS)
+    for examples in Finder().find(module, module.__name__):
+        runner.run(examples)
+    assert runner.summarize(verbose=False).failed == 0
+
+
+def test_examples_of_decorated_functions_are_found():
+    module = importlib.import_module("distrax_flows.flows._coupling")
+    found = {case.name: len(case.examples) for case in Finder().find(module, module.__name__)}
+    assert found["distrax_flows.flows._coupling.realnvp"] == 4
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)

@@ -12,8 +12,8 @@ import optax
 import pytest
 
 import distrax_flows as dxf
+from distrax_flows.diagnostics._ends import warn_of_ends
 from distrax_flows.modules import Learned
-from distrax_flows.training._ends import warn_of_ends
 
 KEY = jax.random.key(0)
 OPTIMIZER = optax.adam(optax.cosine_decay_schedule(0.05, 300))
@@ -66,7 +66,7 @@ def test_a_spline_that_ends_before_the_density_does():
         fitted = dxf.fit_to_density(SPLINE, log_density, **OPTIONS)
     assert [warning.filename for warning in caught] == [__file__]
     with pytest.warns(UserWarning, match=MESSAGE) as caught:
-        found = dxf.evidence(SPLINE, fitted.params, log_density, key=KEY)
+        found = dxf.diagnostics.evidence(SPLINE, fitted.params, log_density, key=KEY)
     assert [warning.filename for warning in caught] == [__file__]
     # Nothing else tells: the estimate is wrong, by many of its standard errors.
     truth = np.log(2 * np.pi * 9.0)
@@ -79,20 +79,23 @@ def test_a_spline_that_ends_before_the_density_does():
 def test_an_affine_flow_that_fits():
     # Warnings are errors in these tests.
     fitted = dxf.fit_to_density(AFFINE, log_density, **OPTIONS)
-    found = dxf.evidence(AFFINE, fitted.params, log_density, key=KEY)
+    found = dxf.diagnostics.evidence(AFFINE, fitted.params, log_density, key=KEY)
     np.testing.assert_allclose(found.log_z, np.log(2 * np.pi * 9.0), atol=0.01)
 
 
 def test_a_support_that_was_chosen():
     params = BOUNDED.init_without_data(KEY)
-    dxf.evidence(BOUNDED, params, lambda x: jnp.zeros(x.shape[:-1]), key=KEY)
+    dxf.diagnostics.evidence(BOUNDED, params, lambda x: jnp.zeros(x.shape[:-1]), key=KEY)
     circles = dxf.transform(lambda: dxf.flows.nsf_coupling(2, support=dxf.supports.circle()))
     params = circles.init_without_data(KEY)
-    dxf.evidence(circles, params, lambda x: jnp.sum(jnp.cos(x), -1), key=KEY)
+    dxf.diagnostics.evidence(circles, params, lambda x: jnp.sum(jnp.cos(x), -1), key=KEY)
 
 
 class Everywhere:
-    """Stands for a flow whose density is nowhere zero."""
+    """Stands for a flow of vectors whose density is nowhere zero."""
+
+    def __init__(self, x):
+        self.event_shape = np.shape(x)[-1:]
 
     def log_prob(self, params, x, context=None):
         return np.zeros(np.shape(x)[:-1])
@@ -101,7 +104,7 @@ class Everywhere:
 def ends_of(log_density, x, context=None):
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
-        warn_of_ends(Everywhere(), None, log_density, x, context)
+        warn_of_ends(Everywhere(x), None, log_density, x, context)
     return " ".join(str(warning.message) for warning in caught)
 
 
@@ -192,4 +195,4 @@ def test_one_row_of_a_context_is_enough():
 def test_few_or_traced_samples_are_left_alone():
     x = np.minimum(np.random.default_rng(0).normal(size=(999, 1)), 0.5)
     assert ends_of(EXACT["normal"][1], x) == ""
-    jax.jit(lambda x: warn_of_ends(Everywhere(), None, log_density, x))(jnp.zeros((2_000, 2)))
+    jax.jit(lambda x: warn_of_ends(Everywhere(x), None, log_density, x))(jnp.zeros((2_000, 2)))

@@ -10,7 +10,8 @@ import jax
 import numpy as np
 import pytest
 
-from distrax_flows import densities, plotting
+from distrax_flows import densities
+from distrax_flows.diagnostics import plotting
 
 pytest.importorskip("tyro")
 Image = pytest.importorskip("PIL.Image")

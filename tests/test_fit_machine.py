@@ -109,6 +109,7 @@ TestFitMachine = FitMachine.TestCase
 TestFitMachine.settings = hypothesis.settings(max_examples=6, stateful_step_count=6, deadline=None)
 
 
+@pytest.mark.slow
 def test_fits_in_one_process_do_not_disturb_each_other(tmp_path):
     changes = [{}, {"key": jax.random.key(1)}, {"batch_size": 8}, {"non_finite": "skip"}]
     alone = [dxf.fit(FLOW, X, **OPTIONS | change) for change in changes]

@@ -260,8 +260,8 @@ def test_planar_and_radial_sample_and_evaluate(name, fast):
     np.testing.assert_allclose(flow.log_prob(params, sample), log_prob, atol=2e-3)
 
 
-def test_conditional_bernstein_is_a_regression():
-    flow = dxf.transform(lambda context: dxf.flows.conditional_bernstein(context, degree=6))
+def test_bernstein_given_a_context_is_a_regression():
+    flow = dxf.transform(functools.partial(dxf.flows.bernstein, degree=6))
     context = jnp.linspace(-1.0, 1.0, 400)[:, None]
     noise = 0.1 * jax.random.normal(jax.random.key(0), context.shape)
     fitted = dxf.fit(

@@ -101,7 +101,7 @@ def test_bijectors_of_equal_values_are_the_same(case):
 def test_events_and_parameters_meet_in_the_wider_float(case, direction):
     def dtypes(of_params, of_event):
         raw = np.asarray(case.raw(), of_params)
-        x = np.zeros((2, *case.event_shape), of_event)
+        x = np.zeros((2, *subject(case).shape(direction)), of_event)
         outputs = jax.eval_shape(functools.partial(subject(case).apply, direction), raw, x)
         return {output.dtype for output in outputs}
 

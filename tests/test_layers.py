@@ -1,6 +1,8 @@
 """The house: who may import whom, and what importing costs and needs."""
 
 import ast
+import importlib
+import inspect
 import pathlib
 import re
 import subprocess
@@ -15,14 +17,11 @@ MODULES = sorted(path.relative_to(PACKAGE) for path in PACKAGE.rglob("*.py"))
 # First match wins. __init__ files take the level of their folder; the top one sees everything.
 LEVELS = [
     (r"__init__\.py", 9),
-    (r"(_types|_arrays|_checks|_chunks|_keys|_numerics|_roots|_versions|_mesh|masks)\.py", 0),
-    (
-        r"bijectors/|densities/|(families|conditioners|supports|_base|_kl|_transformed|_unfold)\.py",
-        1,
-    ),
-    (r"modules/|bases\.py", 2),
-    (r"flows/|(transform|flow|distribution|_trace)\.py", 3),
-    (r"training/|testing/|(plotting|saving)\.py", 4),
+    (r"_core/", 0),
+    (r"(networks|bijectors|densities)/|(families|supports)\.py", 1),
+    (r"(modules|bases)/", 2),
+    (r"(flows|functional)/", 3),
+    (r"(training|diagnostics|testing)/|saving\.py", 4),
 ]
 
 
@@ -46,27 +45,40 @@ def imports_of(path: pathlib.Path) -> set[str]:
     return names
 
 
-@pytest.mark.parametrize("path", MODULES, ids=str)
-def test_imports_stay_at_or_below_their_level(path):
-    own = level_of(str(path))
-    for name in imports_of(path):
-        if not name.startswith("distrax_flows."):
+def test_imports_stay_at_or_below_their_level():
+    for path in MODULES:
+        for name in imports_of(path):
+            if not name.startswith("distrax_flows."):
+                continue
+            target = "/".join(name.split(".")[1:])
+            known = [p for p in MODULES if str(p) in (f"{target}.py", f"{target}/__init__.py")]
+            for module in known:
+                assert level_of(str(module)) <= level_of(str(path)), f"{path} imports {name}"
+
+
+def test_no_internals_and_no_haiku_below_modules():
+    for path in MODULES:
+        for name in imports_of(path):
+            assert "._src" not in name, path
+            assert not name.startswith("tensorflow_probability.python"), path
+            if name.startswith("tensorflow_probability"):
+                assert name.startswith("tensorflow_probability.substrates"), path
+            if level_of(str(path)) <= 1:
+                assert name.split(".")[0] != "haiku", path
+
+
+def test_no_name_shadows_its_module():
+    for path in MODULES:
+        if path.name != "__init__.py":
             continue
-        target = "/".join(name.split(".")[1:])
-        known = [p for p in MODULES if str(p) in (f"{target}.py", f"{target}/__init__.py")]
-        for module in known:
-            assert level_of(str(module)) <= own, f"{path} imports {name}"
-
-
-@pytest.mark.parametrize("path", MODULES, ids=str)
-def test_no_internals_and_no_haiku_below_modules(path):
-    for name in imports_of(path):
-        assert "._src" not in name
-        assert not name.startswith("tensorflow_probability.python")
-        if name.startswith("tensorflow_probability"):
-            assert name.startswith("tensorflow_probability.substrates")
-        if level_of(str(path)) <= 1:
-            assert name.split(".")[0] != "haiku"
+        folder = PACKAGE / path.parent
+        modules = {p.stem for p in folder.glob("*.py")} | {p.name for p in folder.iterdir()}
+        tree = ast.parse((PACKAGE / path).read_text())
+        for node in ast.walk(tree):
+            if isinstance(node, ast.ImportFrom):
+                package = ".".join(("distrax_flows", *path.parent.parts))
+                names = {alias.asname or alias.name for alias in node.names}
+                assert node.module == package or not names & modules, (path, names & modules)
 
 
 def run_python(code: str) -> subprocess.CompletedProcess:
@@ -137,23 +149,16 @@ def test_a_broken_tfp_is_explained(tmp_path, failure):
     )
 
 
-def test_every_public_name_is_documented_and_exported():
-    import inspect
+PUBLIC = ["", *["bases", "densities", "diagnostics", "families", "flows", "modules", "networks"]]
+PUBLIC += ["supports", "testing", "training"]
 
-    import distrax_flows as dxf
 
-    for module in (
-        dxf,
-        dxf.bijectors,
-        dxf.families,
-        dxf.flows,
-        dxf.modules,
-        dxf.densities,
-        dxf.bases,
-        dxf.supports,
-        dxf.testing,
-        dxf.training,
-    ):
+def test_every_public_name_is_documented_and_has_one_home():
+    homes = {}
+    for package in PUBLIC:
+        module = importlib.import_module(f"distrax_flows.{package}".rstrip("."))
         for name in module.__all__:
             value = getattr(module, name)
-            assert name == "Layer" or inspect.getdoc(value), f"{module.__name__}.{name}"
+            assert name == "Layer" or inspect.getdoc(value), f"{package}.{name}"
+            homes.setdefault(id(value), []).append(f"{package}.{name}")
+    assert {len(names) for names in homes.values()} == {1}, homes

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 import distrax_flows as dxf
-from distrax_flows import masks
+from distrax_flows import networks
 from distrax_flows.modules import MADE, MLP, Learned, ResidualMLP, Stack, Standardize
 
 
@@ -64,7 +64,7 @@ def test_narrow_made_loses_only_what_its_narrowest_layer_must(hidden_sizes):
         apply_made(event_size, hidden_sizes), jnp.linspace(-1.0, 1.0, event_size)
     )
     # j reaches d through a unit of a degree m with j < m <= d, positions counted from zero.
-    narrowest = masks.hidden_degrees(event_size, (min(hidden_sizes),))[0]
+    narrowest = networks.hidden_degrees(event_size, (min(hidden_sizes),))[0]
     for d in range(event_size):
         for j in range(event_size):
             assert depends[d, j] == any(j < m <= d for m in narrowest)
@@ -73,7 +73,7 @@ def test_narrow_made_loses_only_what_its_narrowest_layer_must(hidden_sizes):
 @pytest.mark.parametrize("event_size", [1, 2, 5])
 def test_degrees_are_sorted_nested_and_spread(event_size):
     for context in (False, True):
-        narrow, wide = masks.hidden_degrees(event_size, (3, 50), context=context)
+        narrow, wide = networks.hidden_degrees(event_size, (3, 50), context=context)
         assert set(narrow) <= set(wide)
         counts = np.bincount(wide)
         counts = counts[np.flatnonzero(counts)[0] :]

@@ -10,8 +10,8 @@ import numpy as np
 import pytest
 
 from distrax_flows import ScanChain
-from distrax_flows._numerics import hard_clip, safe_norm
-from distrax_flows._roots import find_root
+from distrax_flows._core.numerics import hard_clip, safe_norm
+from distrax_flows._core.roots import find_root
 from distrax_flows.bijectors._base import Bijector
 
 

@@ -190,7 +190,7 @@ def test_sylvester_is_the_formula_where_it_is_feasible(x64):
 def test_sylvester_inverse_in_double_precision(activation, x64):
     # M = D, parameters per event, no orthogonal map.
     r1, r2 = normal(20, 6, 6), normal(20, 6, 6, seed=1)
-    sylvester = Sylvester(r1, r2, normal(20, 6, seed=2), activation=activation)
+    sylvester = Sylvester(r1, r2, normal(20, 6, seed=2), unit=activation)
     x = normal(3, 20, 6, seed=3)
     x_again, log_det, log_det_back = there_and_back(sylvester, x)
     # Errors grow with the condition of the triangular matrices.

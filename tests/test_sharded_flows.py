@@ -7,9 +7,12 @@ import os
 import subprocess
 import sys
 
+import pytest
+
 NUM_DEVICES = 4
 
 
+@pytest.mark.slow
 def test_flows_on_shards_give_the_numbers_of_one_device():
     environment = os.environ | {
         "XLA_FLAGS": f"--xla_force_host_platform_device_count={NUM_DEVICES} "

@@ -151,7 +151,7 @@ def test_every_row_comes_once_per_epoch(batch_size):
 
 
 def test_fresh_draws_do_not_depend_on_the_chunk():
-    batches = function_batches(lambda key: jax.random.normal(key, (8, 2)), KEY)
+    batches = function_batches(lambda key: jax.random.normal(key, (8, 2)), KEY, (2,))
     stream = batches.take(0, 6).x
     np.testing.assert_array_equal(batches.take(2, 3)[0], stream[2:5])
     assert len(np.unique(np.asarray(stream)[..., 0])) == 48
@@ -471,7 +471,6 @@ def test_an_optimizer_may_look_at_the_loss():
 
 
 def test_progress_bar_shows_the_loss(capsys):
-    pytest.importorskip("tqdm")
     options = {"key": KEY, "num_steps": 20, "optimizer": OPTIMIZER}
     dxf.fit(FLOW, data(), progress=True, **options)
     assert "loss=" in capsys.readouterr().err
@@ -486,7 +485,6 @@ class Shell:
 
 @pytest.mark.parametrize("kernel", [None, object()])
 def test_progress_bar_shows_in_notebooks(capsys, monkeypatch, kernel):
-    pytest.importorskip("tqdm")
     shell = Shell()
     shell.kernel = kernel
     ipython = types.SimpleNamespace(get_ipython=lambda: shell)

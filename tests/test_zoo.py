@@ -11,7 +11,8 @@ import numpy as np
 import pytest
 
 import distrax_flows as dxf
-from distrax_flows import densities, plotting
+from distrax_flows import densities
+from distrax_flows.diagnostics import plotting
 
 pytest.importorskip("tyro")
 Image = pytest.importorskip("PIL.Image")

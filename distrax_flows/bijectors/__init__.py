@@ -1,4 +1,4 @@
-"""Bijectors over arrays: real `distrax.Bijector`s, with no Haiku in sight."""
+"""Bijectors over arrays: real `distrax.Bijector`s, without Haiku."""
 
 from distrax_flows.bijectors.affine import Additive, Affine
 from distrax_flows.bijectors.autoregressive import MaskedAutoregressive
@@ -14,6 +14,7 @@ from distrax_flows.bijectors.orthogonal import Householder, Orthogonal
 from distrax_flows.bijectors.permutation import Permutation, Reverse
 from distrax_flows.bijectors.planar import Planar
 from distrax_flows.bijectors.radial import Radial
+from distrax_flows.bijectors.reshape import Reshape
 from distrax_flows.bijectors.rotation import Rotation
 from distrax_flows.bijectors.scan_chain import ScanChain
 from distrax_flows.bijectors.spline import RationalQuadraticSpline
@@ -40,6 +41,7 @@ __all__ = [
     "Planar",
     "Radial",
     "RationalQuadraticSpline",
+    "Reshape",
     "Reverse",
     "Rotation",
     "Scale",

@@ -1,4 +1,4 @@
-"""What all bijectors here share: floating events, and equality by value."""
+"""Base class of the bijectors: floating-point events, and equality by value."""
 
 from typing import Any
 
@@ -13,12 +13,12 @@ __all__ = ["Bijector"]
 
 
 class Bijector(distrax.Bijector):
-    """Base of the bijectors here, whose events have one rank in both directions."""
+    """Base class of the bijectors in this package."""
 
     def same_as(self, other: distrax.Bijector) -> bool:
-        """True if `other` has the same class, equal static fields, and equal arrays.
+        """Return whether `other` has the same class, equal static fields and equal arrays.
 
-        Traced arrays have no values yet: they are equal only to themselves.
+        Traced arrays have no values yet, so they are equal only to themselves.
         """
         if type(other) is not type(self):
             return False
@@ -26,12 +26,16 @@ class Bijector(distrax.Bijector):
         return structure == their_structure and all(map(_same, ours, theirs))
 
     def _as_events(self, x: Any) -> jax.Array:
-        """`x` in the dtype in which it meets the parameters: integers become floats.
+        """Return `x` as `_as_floats` does; for bijectors with equal event ranks in both directions.
 
         Raises:
             ValueError: `x` has fewer axes than an event.
         """
         self._check_forward_input_shape(x)
+        return self._as_floats(x)
+
+    def _as_floats(self, x: Any) -> jax.Array:
+        """Return `x` in the dtype it is promoted to by the parameters; integers become floats."""
         x = jnp.asarray(x)
         dtypes = {leaf.dtype for leaf in jax.tree.leaves(self) if isinstance(leaf, jax.Array)}
         dtype = jnp.result_type(x, *(d for d in dtypes if jnp.issubdtype(d, jnp.floating)))

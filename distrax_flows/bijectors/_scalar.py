@@ -1,4 +1,4 @@
-"""What scalar bijectors with a numerical inverse share."""
+"""Helpers shared by scalar bijectors with a numerical inverse."""
 
 from collections.abc import Callable
 from typing import Any
@@ -7,17 +7,17 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
-from distrax_flows._checks import check_float_array
-from distrax_flows._roots import find_root
+from distrax_flows._core.checks import check_float_array
+from distrax_flows._core.roots import find_root
 
 __all__ = ["Curve", "check_params", "forward_with_tails", "inverse_with_tails", "spread"]
 
-# From places [...] in an interval to the values there of an increasing function, and its slopes.
+# An increasing function on an interval: from points [...] to its values and slopes there.
 Curve = Callable[[jax.Array], tuple[jax.Array, jax.Array]]
 
 
 def check_params(params: Any) -> Float[Array, "... P"]:
-    """Returns `params` as an array, or raises unless it is floating and float32 or wider."""
+    """Return `params` as an array; raise unless it is floating, float32 or wider."""
     params = check_float_array("params", params, min_ndim=1)
     if jnp.finfo(params.dtype).bits < 32:
         raise TypeError(
@@ -28,7 +28,7 @@ def check_params(params: Any) -> Float[Array, "... P"]:
 
 
 def spread(params: Float[Array, "... P"], x: jax.Array) -> tuple[jax.Array, jax.Array]:
-    """Makes broadcasting explicit: x of full shape `[...]`, params with as many batch axes."""
+    """Broadcast explicitly: x to the full shape `[...]`, params to as many batch axes."""
     try:
         shape = jnp.broadcast_shapes(x.shape, params.shape[:-1])
     except ValueError:
@@ -45,7 +45,7 @@ def spread(params: Float[Array, "... P"], x: jax.Array) -> tuple[jax.Array, jax.
 def forward_with_tails(
     curve: Curve, x: Float[Array, "..."], low: float, high: float
 ) -> tuple[Float[Array, "..."], Float[Array, "..."]]:
-    """The curve in [low, high], continued by its tangents; the value and the log-slope."""
+    """Return value and log-slope of the curve in [low, high], continued by its tangents."""
     nearest = jnp.clip(x, low, high)
     y, slope = curve(nearest)
     return y + slope * (x - nearest), jnp.log(slope)
@@ -54,7 +54,7 @@ def forward_with_tails(
 def inverse_with_tails(
     curve: Curve, y: Float[Array, "..."], low: float, high: float
 ) -> tuple[Float[Array, "..."], Float[Array, "..."]]:
-    """Inverts `forward_with_tails`: by a bracketed root inside, exactly on the tangents."""
+    """Invert `forward_with_tails`: with a root finder inside, exactly on the tangents."""
     ends = jnp.full_like(y, low), jnp.full_like(y, high)
     nearest = jnp.clip(y, curve(ends[0])[0], curve(ends[1])[0])
     noise = 2 * float(jnp.finfo(nearest.dtype).eps) * max(abs(low), abs(high))

@@ -1,4 +1,4 @@
-"""Bins of the rational-quadratic spline: how they are found, and the map within one."""
+"""Bins of the rational-quadratic spline: the search for a bin, and the map within it."""
 
 import functools
 from typing import NamedTuple
@@ -8,13 +8,13 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, Int
 
-from distrax_flows._numerics import keep, vary_like
+from distrax_flows._core.numerics import keep, vary_like
 
 __all__ = ["Bin", "bin_shares", "find_bin", "take"]
 
 
 class Bin(NamedTuple):
-    """A bin: its lower left corner, its size, and the slopes at its ends relative to its own."""
+    """A bin: lower left corner, size, and end slopes relative to its mean slope."""
 
     x: jax.Array
     width: jax.Array
@@ -24,22 +24,22 @@ class Bin(NamedTuple):
     slope_1: jax.Array
 
     def value(self, z: jax.Array) -> jax.Array:
-        """Height reached at place z of the width, both as shares of the bin."""
+        """Return the height at position z; both are fractions of the bin."""
         inner = z * (1 - z)
         return (z * z + self.slope_0 * inner) / (1 + (self.slope_0 + self.slope_1 - 2) * inner)
 
     def slope(self, z: jax.Array) -> jax.Array:
-        """The slope at place z."""
+        """Return the slope at position z."""
         inner = z * (1 - z)
         q = 1 + (self.slope_0 + self.slope_1 - 2) * inner
         numerator = self.slope_1 * z * z + 2 * inner + self.slope_0 * (1 - z) * (1 - z)
         return self.height / self.width * numerator / (q * q)
 
     def solve(self, value: jax.Array) -> jax.Array:
-        """The place z at which `value` is reached: the root in [0, 1] of a quadratic.
+        """Return the position z at which `value` is reached: the root in [0, 1] of a quadratic.
 
-        (1 - b) z^2 + b z - value = 0. The discriminant, written as a sum of squares, is positive;
-        of the two forms of the root, the one without cancellation is taken on each side of b = 0.
+        (1 - b) z^2 + b z - value = 0. The discriminant is written as a sum of squares, so it is
+        positive. Each sign of b uses the form of the root that has no cancellation there.
         """
         b = self.slope_0 - (self.slope_0 + self.slope_1 - 2) * value
         root = jnp.sqrt((b - 2 * value) ** 2 + 4 * value * (1 - value))
@@ -48,27 +48,28 @@ class Bin(NamedTuple):
         return numerator / jnp.where(positive, b + root, 2 * (1 - b))
 
 
-# How the bins are found decides the speed. The form below was the fastest of a dozen on a CPU:
-# sums over all bins are products with a constant, and maxima are reductions, since those run at the
-# speed of memory and their results are stored, where XLA computes a sum of slices, and what it is
-# made of, anew in each kernel that needs it; the values at one bin are gathered, rather than
-# multiplied by a one-hot vector; their derivative is dense, as the transpose of a gather is a
-# scatter; and divisions come last, since XLA recomputes any cheaper expression for each of the K
-# outputs of a broadcast.
+# The bin search decides the speed of the spline. This form was the fastest of a dozen on a CPU:
+# - Sums over all bins are products with a constant, and maxima are reductions. Both run at memory
+#   speed and their results are stored. XLA would recompute a sum of slices, with its inputs, in
+#   each kernel that needs it.
+# - The values at one bin are gathered, not multiplied by a one-hot vector. Their derivative is
+#   dense, because the transpose of a gather is a scatter.
+# - Divisions come last: XLA recomputes any cheaper expression for each of the K outputs of a
+#   broadcast.
 
 
 def _last_axis(values: jax.Array, ndim: int) -> jax.Array:
-    """[K] as [1, ..., 1, K]."""
+    """Reshape [K] to [1, ..., 1, K]."""
     return values.reshape((1,) * (ndim - 1) + values.shape)
 
 
 def _exp(logits: Float[Array, "... K"]) -> Float[Array, "... K"]:
-    """Exponentials of the logits up to a common factor."""
+    """Return the exponentials of the logits, up to a common factor."""
     return jnp.exp(logits - jax.lax.stop_gradient(logits).max(-1, keepdims=True))
 
 
 def _exp_and_total(logits: Float[Array, "... K"]):
-    """Exponentials of the logits, and their sum: a softmax in two parts."""
+    """Return the exponentials of the logits and their sum: a softmax in two parts."""
     exp = _exp(logits)
     return exp, jnp.matmul(exp, jnp.ones(exp.shape[-1], exp.dtype), precision="highest")
 
@@ -76,10 +77,10 @@ def _exp_and_total(logits: Float[Array, "... K"]):
 def find_bin(
     logits: Float[Array, "... K"], share: Float[Array, "..."], floor: float
 ) -> Int[Array, "..."]:
-    """Index of the bin that holds `share` of the range: the number of inner knots at or below."""
+    """Return the index of the bin at `share` of the range: the number of inner knots <= it."""
     logits, share = jax.lax.stop_gradient((logits, share))
     num_bins = logits.shape[-1]
-    # The upper ends of all bins, times the sum of the exponentials: the last is that sum.
+    # The upper ends of all bins times the sum of the exponentials; the last one is that sum.
     sums = (1 - num_bins * floor) * np.triu(np.ones((num_bins, num_bins)))
     sums += floor * np.arange(1, num_bins + 1)
     knots = jnp.matmul(_exp(logits), jnp.asarray(sums, logits.dtype), precision="highest")
@@ -89,7 +90,7 @@ def find_bin(
 
 @jax.custom_jvp
 def take(values: Float[Array, "... K"], index: Int[Array, "..."]) -> Float[Array, "..."]:
-    """`values[..., index]`, the leading axes broadcast."""
+    """Return `values[..., index]`; leading axes broadcast."""
     return jnp.take_along_axis(values, index[..., None], -1, mode="promise_in_bounds")[..., 0]
 
 
@@ -102,7 +103,7 @@ def _take_jvp(primals, tangents):
 
 @jax.custom_jvp
 def bin_shares(logits, i, neighbours):
-    """Softmax of the logits summed over the bins below `i`, and its values at `neighbours`."""
+    """Return the softmax summed over the bins below `i`, and its values at `neighbours`."""
     exp, total = _exp_and_total(logits)
     nothing = jnp.zeros(jnp.broadcast_shapes(i.shape, total.shape), total.dtype)
     nothing = vary_like(nothing, i, total)

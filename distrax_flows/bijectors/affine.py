@@ -3,8 +3,8 @@
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
-from distrax_flows._checks import check_float_array, check_positive
-from distrax_flows._numerics import soft_clip
+from distrax_flows._core.checks import check_float_array, check_positive
+from distrax_flows._core.numerics import soft_clip
 from distrax_flows.bijectors._base import Bijector
 from distrax_flows.bijectors._scalar import spread
 
@@ -12,7 +12,7 @@ __all__ = ["Additive", "Affine"]
 
 
 class Additive(Bijector):
-    """Shifts a scalar: `y = x + params_0`, `log|dy/dx| = 0`.
+    """Shift of a scalar: `y = x + params_0`, `log|dy/dx| = 0`.
 
     Constant Jacobian; all-zero parameters give the identity. Elementwise: `params[..., 0]` and the
     input broadcast against each other.
@@ -41,20 +41,20 @@ class Additive(Bijector):
     def forward_and_log_det(
         self, x: Float[Array, "..."]
     ) -> tuple[Float[Array, "..."], Float[Array, "..."]]:
-        """Adds the shift; the log-det is zero."""
+        """Add the shift; the log-det is zero."""
         params, x = spread(self._params, self._as_events(x))
         return x + params[..., 0], jnp.zeros_like(x)
 
     def inverse_and_log_det(
         self, y: Float[Array, "..."]
     ) -> tuple[Float[Array, "..."], Float[Array, "..."]]:
-        """Subtracts the shift; the log-det is zero."""
+        """Subtract the shift; the log-det is zero."""
         params, y = spread(self._params, self._as_events(y))
         return y - params[..., 0], jnp.zeros_like(y)
 
 
 class Affine(Bijector):
-    """Scales and shifts a scalar, with a bounded scale.
+    """Scale and shift of a scalar, with a bounded scale.
 
         y = x exp(s) + params_0,    log|dy/dx| = s = a tanh(params_1 / a),    a = max_log_scale
 
@@ -62,7 +62,7 @@ class Affine(Bijector):
     `exp(a)`. Elementwise: `params[..., 0]` and the input broadcast against each other.
 
     Args:
-        params: `[..., 2]`, the shift, in the units of the output, and the raw log-scale.
+        params: `[..., 2]`, the shift (in the units of the output) and the raw log-scale.
         max_log_scale: the bound a of the log-scale.
 
     Raises:
@@ -87,19 +87,19 @@ class Affine(Bijector):
     def forward_and_log_det(
         self, x: Float[Array, "..."]
     ) -> tuple[Float[Array, "..."], Float[Array, "..."]]:
-        """Scales, then shifts."""
+        """Scale, then shift."""
         x, shift, log_scale = self._aligned(x)
         return x * jnp.exp(log_scale) + shift, log_scale
 
     def inverse_and_log_det(
         self, y: Float[Array, "..."]
     ) -> tuple[Float[Array, "..."], Float[Array, "..."]]:
-        """Subtracts the shift, then divides by the scale."""
+        """Subtract the shift, then divide by the scale."""
         y, shift, log_scale = self._aligned(y)
         return (y - shift) * jnp.exp(-log_scale), -log_scale
 
     def _aligned(self, x):
-        """The input, shift and log-scale, all of one shape."""
+        """Return the input, shift and log-scale, all of one shape."""
         params, x = spread(self._params, self._as_events(x))
         log_scale = soft_clip(params[..., 1], self._max_log_scale).astype(x.dtype)
         return x, params[..., 0], jnp.broadcast_to(log_scale, x.shape)

@@ -6,9 +6,9 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
-from distrax_flows._checks import check_scalar
-from distrax_flows._numerics import keep, vary_like
-from distrax_flows._types import (
+from distrax_flows._core.checks import check_scalar
+from distrax_flows._core.numerics import keep, vary_like
+from distrax_flows._core.types import (
     AutoregressiveConditioner,
     BijectorFn,
     Conditioner,
@@ -20,24 +20,24 @@ __all__ = ["MaskedAutoregressive"]
 
 
 class MaskedAutoregressive(Bijector):
-    """Transforms each dimension by a scalar bijector whose parameters the earlier ones decide.
+    """Scalar bijector per dimension, with parameters that depend on the earlier dimensions.
 
         y_d = f(x_d; theta_d(x_<d)),    log|det| = sum_d log|f'(x_d; theta_d)|
 
-    `forward` takes one pass of the conditioner. `inverse` is sequential in `d`: with a conditioner
-    that can `unfold` (see `AutoregressiveConditioner`; MADE can) all D steps together cost about
-    one evaluation of the network; with a plain callable they cost D evaluations.
+    `forward` takes one pass of the conditioner. `inverse` is sequential in `d`. With a conditioner
+    that can `unfold` (see `AutoregressiveConditioner`; MADE can), all D steps together cost about
+    one evaluation of the network. With a plain callable they cost D evaluations.
 
-    Gradients through `inverse` are those of the implicit function where the conditioner can
-    `linearize`, as MADE's network can: they take about as long as the steps and one pass together,
-    and store nothing of the steps. Else autodiff goes through them, and stores the carries of all.
+    If the conditioner can `linearize`, as MADE's network can, gradients through `inverse` use the
+    implicit function theorem. They take about as long as the steps and one pass together, and
+    store nothing of the steps. Otherwise autodiff goes through the steps and stores all carries.
 
     As a flow from base to data this is IAF (fast sampling); its `distrax.Inverse` is MAF (fast
     density).
 
     Args:
-        conditioner: maps `[..., D]` to `[..., D, P]`, the parameters of dimension d depending on
-            the dimensions before d only, in an order of its own choice.
+        conditioner: maps `[..., D]` to `[..., D, P]`. The parameters of dimension d depend only on
+            the dimensions before d, in an order that the conditioner chooses.
         bijector: maps parameters `[..., P]` to a scalar distrax bijector (`event_ndims_in == 0`)
             of batch shape `[...]`, such as `families.affine().bijector`.
 
@@ -78,7 +78,7 @@ class MaskedAutoregressive(Bijector):
     def forward_and_log_det(
         self, x: Float[Array, "... D"]
     ) -> tuple[Float[Array, "... D"], Float[Array, "..."]]:
-        """One pass: all dimensions of `x` are known."""
+        """Transform in one pass, since all dimensions of `x` are known."""
         x = self._as_events(x)
         y, log_det = self._scalars(self._conditioner(x)).forward_and_log_det(x)
         return jnp.asarray(y), jnp.sum(log_det, axis=-1)
@@ -86,7 +86,7 @@ class MaskedAutoregressive(Bijector):
     def inverse_and_log_det(
         self, y: Float[Array, "... D"]
     ) -> tuple[Float[Array, "... D"], Float[Array, "..."]]:
-        """Sequential: each dimension of `x` needs the ones before it."""
+        """Invert sequentially: each dimension of `x` needs the ones before it."""
         y = self._as_events(y)
         if isinstance(self._conditioner, AutoregressiveConditioner):
             return self._inverse_by_steps(self._conditioner, y)
@@ -101,10 +101,10 @@ class MaskedAutoregressive(Bijector):
         if not isinstance(conditioner, LinearizableConditioner):
             return _solve(conditioner, self._inverse_scalars, y)
         conditioner = _promote(conditioner, y.dtype)
-        # Functions are converted for the varying axes of their arguments, too: those of the result.
+        # Functions are also converted for the varying axes of their arguments: those of the result.
         x, _ = jax.eval_shape(self._inverse_scalars, params, y)
         y, params = vary_like(y, x), jax.eval_shape(vary_like, params, x)
-        # What the scalars' bijector closes over may be traced, and asks for a gradient, too.
+        # The scalar bijector may close over traced values, which need gradients too.
         one = jax.eval_shape(lambda params: params[..., 0, :], params)
         inverse, closed_over = jax.closure_convert(self._inverse_scalars, one, y[..., 0])
         forward, also = jax.closure_convert(self._forward_scalars, params, x)
@@ -117,8 +117,8 @@ class MaskedAutoregressive(Bijector):
         return self._scalars(params).forward_and_log_det(x)
 
     def _inverse_by_passes(self, y):
-        # After k passes the first k dimensions are right, whatever the order. The first pass is
-        # outside the loop: a Haiku network may create its parameters there, and not inside.
+        # After k passes the first k dimensions are right, for any order. The first pass is outside
+        # the loop because a Haiku network may create its parameters there, but not inside.
         def one_pass(_, x):
             return self._scalars(self._conditioner(x)).inverse(y)
 
@@ -129,7 +129,7 @@ class MaskedAutoregressive(Bijector):
 
 
 def _promote(conditioner, dtype):
-    """The conditioner in the dtype that its parameters take where they meet events."""
+    """Return the conditioner with its parameters promoted to the dtype they share with events."""
 
     def promote(leaf):
         return leaf.astype(jnp.result_type(leaf, dtype))
@@ -138,18 +138,18 @@ def _promote(conditioner, dtype):
 
 
 def _solve(conditioner, inverse, y):
-    """The inverse and its log-det, a dimension at a time."""
+    """Return the inverse and its log-det, computed one dimension at a time."""
     x, log_det = conditioner.unfold(inverse, jnp.moveaxis(y, -1, 0), y.shape[:-1])
     return jnp.moveaxis(x, 0, -1), jnp.sum(log_det, axis=0)
 
 
 @functools.partial(jax.custom_jvp, nondiff_argnums=(0, 1))
 def _solve_implicitly(inverse, forward, conditioner, y, closed_over, also):
-    """`_solve`, whose gradient stores nothing of the steps.
+    """Return `_solve`'s result, with a gradient that stores nothing of the steps.
 
-    With F the one-pass direction and c all that its parameters come from, F(x, c) = y: thus
-    F_x dx = dy - F_c dc. F_x is triangular, and dx found like x, a dimension at a time, by the
-    linear network that is the derivative of the conditioner's. JAX transposes those steps.
+    Let F be the one-pass direction and c everything its parameters depend on. From F(x, c) = y,
+    F_x dx = dy - F_c dc. F_x is triangular, so dx is found like x, one dimension at a time, with
+    the derivative of the conditioner's network, which is linear. JAX transposes those steps.
     """
     del forward, also
     return _solve(conditioner, lambda params, y: inverse(params, y, *closed_over), y)
@@ -169,7 +169,7 @@ def _solve_implicitly_jvp(inverse, forward, primals, tangents):
     left = y_dot - moved - jnp.sum(by_params * params_dot, axis=-1)
 
     def decide(change, inputs):
-        """Of a dimension, from the change of its parameters by the dimensions before."""
+        """Solve for one dimension, given the change of its parameters due to earlier ones."""
         left, by_params, by_x = inputs
         x_dot = (left - jnp.sum(by_params * change, axis=-1)) / by_x
         return x_dot, change

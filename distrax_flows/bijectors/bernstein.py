@@ -10,13 +10,13 @@ import numpy as np
 from jax.custom_derivatives import SymbolicZero
 from jaxtyping import Array, Float
 
-from distrax_flows._checks import (
+from distrax_flows._core.checks import (
     check_positive,
     check_positive_int,
     check_range,
     check_resolution,
 )
-from distrax_flows._numerics import soft_clip
+from distrax_flows._core.numerics import soft_clip
 from distrax_flows.bijectors._base import Bijector
 from distrax_flows.bijectors._scalar import (
     check_params,
@@ -39,19 +39,19 @@ class BernsteinPolynomial(Bijector):
         theta_0 = a + (b - a) params_0
         theta_{k+1} - theta_k = (b - a) / M exp(c tanh(r_k / c)),   c = max_log_slope.
 
-    The r_k are the other parameters, the first used for the first two increments and the last for
-    the last two: then B'' = 0 at both ends, and the lines that continue B outside [a, b] join it
-    smoothly. So there are 1 + max(M - 2, 1) parameters, and with M < 4 the map is one line.
+    The r_k are the other parameters. The first is used for the first two increments and the last
+    for the last two. So B'' = 0 at both ends, and the lines that continue B outside [a, b] join it
+    smoothly. There are 1 + max(M - 2, 1) parameters; with M < 4 the map is one line.
 
     Guarantees. All-zero parameters give the identity. The map is increasing and twice continuously
-    differentiable on the real line, and infinitely often but at a and b. Its slope stays between
-    exp(-c) and exp(c), for any parameters; the papers' softplus bounds it on neither side. In
+    differentiable on the real line, and infinitely often except at a and b. Its slope stays between
+    exp(-c) and exp(c) for any parameters; the papers' softplus bounds it on neither side. In
     float32 with the defaults, `inverse(forward(x))` is off by less than 1e-5 (b - a) for parameters
-    drawn from N(0, 1), and by less than 2e-4 (b - a) for any r_k, up to degree 64: rounding errors
-    hardly grow with the degree.
+    sampled from N(0, 1), and by less than 2e-4 (b - a) for any r_k, up to degree 64: rounding
+    errors hardly grow with the degree.
 
     Elementwise: `params[..., 0]` and the input broadcast against each other. `forward` takes O(M)
-    operations; `inverse` finds a root, at the cost of ten to twenty evaluations, and is exact on
+    operations. `inverse` finds a root, at the cost of ten to twenty evaluations, and is exact on
     the lines.
 
     Args:
@@ -122,14 +122,14 @@ class BernsteinPolynomial(Bijector):
     def forward_and_log_det(
         self, x: Float[Array, "..."]
     ) -> tuple[Float[Array, "..."], Float[Array, "..."]]:
-        """Computes the polynomial and the logarithm of its slope."""
+        """Compute the polynomial and the logarithm of its slope."""
         params, x = self._aligned(x)
         return forward_with_tails(self._curve(params), x, self._range_min, self._range_max)
 
     def inverse_and_log_det(
         self, y: Float[Array, "..."]
     ) -> tuple[Float[Array, "..."], Float[Array, "..."]]:
-        """Finds the root; the log-det is that of `forward` there, negated."""
+        """Find the root; the log-det is that of `forward` there, negated."""
         params, y = self._aligned(y)
         return inverse_with_tails(self._curve(params), y, self._range_min, self._range_max)
 
@@ -149,11 +149,11 @@ class BernsteinPolynomial(Bijector):
         return curve
 
     def _shares(self, params):
-        """Coefficients of B, as shares of the range, and of its slope."""
+        """Return the coefficients of B, as fractions of the range, and of its slope."""
         slopes = jnp.exp(soft_clip(params[..., 1:], self._max_log_slope))
         tied = [slopes[..., :1], slopes, slopes[..., -1:]]
         slopes = jnp.concatenate(tied, axis=-1)[..., : self._degree]
-        # A product with a triangle of ones, as XLA's cumulative sum is slower.
+        # A product with a triangle of ones, because XLA's cumulative sum is slower.
         sums = np.triu(np.full((self._degree, self._degree + 1), 1 / self._degree), 1)
         increases = jnp.matmul(slopes, jnp.asarray(sums, slopes.dtype), precision="highest")
         return params[..., :1] + increases, slopes
@@ -161,7 +161,7 @@ class BernsteinPolynomial(Bijector):
 
 @jax.custom_jvp
 def _bernstein(coefficients: Float[Array, "... M+1"], u: Float[Array, "..."]):
-    """The polynomial of degree M in Bernstein form at u; the leading axes broadcast."""
+    """Evaluate the polynomial of degree M in Bernstein form at u; leading axes broadcast."""
     weights = _weights(coefficients.shape[-1] - 1, u)
     terms = (weight * coefficients[..., k] for k, weight in enumerate(weights))
     return _sum(terms) / _sum(weights)
@@ -178,18 +178,18 @@ def _bernstein_jvp(primals, tangents):
         basis = jnp.stack(weights, axis=-1) / _sum(weights)[..., None]
         tangent += jnp.sum(basis * tangents[0], axis=-1)
     if degree > 0 and not isinstance(tangents[1], SymbolicZero):
-        # Differences, rather than the derivative of the weights: positive terms, and no 0 / 0.
+        # Differences instead of derivatives of the weights: positive terms, and no 0 / 0.
         tangent += degree * _bernstein(jnp.diff(coefficients, axis=-1), u) * tangents[1]
     return value, tangent
 
 
 def _weights(degree: int, u: jax.Array) -> list[jax.Array]:
-    """The Bernstein basis at u, k = 0..M, up to a common factor of 1 + O(M eps).
+    """Return the Bernstein basis at u, k = 0..M, up to a common factor of 1 + O(M eps).
 
-    That factor is their sum, to be divided out: a relative error eps of 1 - u is one of M eps in
-    its M-th power, but in the ratio it is as harmless as an error eps of u. With powers by halving
-    the exponent, errors then hardly grow with M; de Casteljau's algorithm, of M^2 operations, was
-    found to be less accurate.
+    That factor is the sum of the basis, and the caller divides by it. A relative error eps of 1 - u
+    becomes M eps in its M-th power, but in the ratio it is as harmless as an error eps of u. Powers
+    are built by halving the exponent, so errors hardly grow with M. De Casteljau's algorithm takes
+    M^2 operations and was found to be less accurate.
     """
     powers = _powers(u, degree), _powers(1 - u, degree)
     return [

@@ -3,21 +3,21 @@
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
-from distrax_flows._checks import check_float_array, check_range, check_resolution
-from distrax_flows._numerics import replace_value
+from distrax_flows._core.checks import check_float_array, check_range, check_resolution
+from distrax_flows._core.numerics import replace_value
 from distrax_flows.bijectors._base import Bijector
 
 __all__ = ["CircularShift"]
 
 
 class CircularShift(Bijector):
-    """Turns a circle: shifts an interval whose ends are one point, and wraps around.
+    """Rotation of a circle: shift of an interval whose ends are one point, with wrap-around.
 
         y = a + (x + shift - a) mod (b - a),   log|dy/dx| = 0
 
-    with [a, b) = [range_min, range_max). The result is in [a, b) also after rounding, a shift of
-    zero leaves [a, b) alone to the bit, and the gradients are those of a shift: the jump has none.
-    Values outside [a, b) count as their place on the circle.
+    with [a, b) = [range_min, range_max). The result is in [a, b) even after rounding. A shift of
+    zero leaves [a, b) unchanged to the bit. Gradients are those of a shift; the jump contributes
+    none. Values outside [a, b) are first wrapped onto the circle.
 
     Elementwise: `shift` and the input broadcast against each other. Both directions cost the same.
 
@@ -42,7 +42,7 @@ class CircularShift(Bijector):
     """
 
     def __init__(self, shift: Float[Array, "..."] | float, range_min: float, range_max: float):
-        # The slope is 1, but no constant Jacobian is claimed: the mean does not move by `shift`.
+        # The slope is 1, but no constant Jacobian is declared: the mean does not move by `shift`.
         super().__init__(event_ndims_in=0, is_constant_log_det=True)
         check_range("range_min", range_min, "range_max", range_max)
         self._shift = check_float_array("shift", shift)
@@ -57,13 +57,13 @@ class CircularShift(Bijector):
     def forward_and_log_det(
         self, x: Float[Array, "..."]
     ) -> tuple[Float[Array, "..."], Float[Array, "..."]]:
-        """Computes `x + shift` on the circle and a log-det of zero."""
+        """Compute `x + shift` on the circle and a log-det of zero."""
         return self._turn(x, self._shift)
 
     def inverse_and_log_det(
         self, y: Float[Array, "..."]
     ) -> tuple[Float[Array, "..."], Float[Array, "..."]]:
-        """Computes `y - shift` on the circle and a log-det of zero."""
+        """Compute `y - shift` on the circle and a log-det of zero."""
         return self._turn(y, -self._shift)
 
     def _turn(self, x, shift):
@@ -72,7 +72,7 @@ class CircularShift(Bijector):
         check_resolution("[range_min, range_max]", low, high, x.dtype)
         shape = jnp.broadcast_shapes(x.shape, shift.shape)
         x = jnp.broadcast_to(x, shape) + jnp.broadcast_to(shift, shape)
-        # What is on the interval stays where it is, to the bit.
+        # Values inside the interval stay unchanged to the bit.
         y = jnp.where((x >= low) & (x < high), x, low + jnp.mod(x - low, high - low))
         # A remainder just below b - a rounds to b, which is a.
         return replace_value(x, jnp.where(y >= high, low, y)), jnp.zeros_like(y)

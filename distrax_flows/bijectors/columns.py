@@ -14,20 +14,20 @@ __all__ = ["Columns"]
 
 
 class Columns(Bijector):
-    """Transforms each dimension of an event by a scalar bijector of its own, or leaves it.
+    """A scalar bijector for each dimension of an event, or None to leave it unchanged.
 
         y_d = f_d(x_d),    log|det| = sum_d log|f_d'(x_d)|
 
-    For events whose dimensions have different supports: a positive one, one in an interval, one on
-    the real line. Where the same object stands for several dimensions it is applied once, to all of
-    them together. Constant Jacobian if all the bijectors have one. Each direction costs what that
-    of the scalar bijectors costs.
+    For events whose dimensions have different supports: positive, in an interval, on the real line.
+    An object that stands for several dimensions is applied once, to all of them together. Constant
+    Jacobian if all bijectors have one. Each direction costs as much as that of the scalar
+    bijectors.
 
     Batch axes of a bijector's parameters broadcast against those of the event.
 
     Args:
-        bijectors: D scalar bijectors (`event_ndims_in == 0`), one a dimension; None leaves its
-            dimension as it is. As elsewhere in distrax, a function such as `jnp.exp` stands for
+        bijectors: D scalar bijectors (`event_ndims_in == 0`), one per dimension; None leaves its
+            dimension unchanged. As elsewhere in distrax, a function such as `jnp.exp` stands for
             the bijector that distrax makes of it.
 
     Raises:
@@ -47,7 +47,7 @@ class Columns(Bijector):
     def __init__(self, bijectors: Sequence[distrax.BijectorLike | None]):
         if not bijectors:
             raise ValueError("`bijectors` must hold one bijector per dimension; got none.")
-        # Equal objects are found here and not later: leaving a jit, shared leaves become copies.
+        # Find equal objects here, not later: after a jit, shared leaves have become copies.
         columns: dict[int, list[int]] = {}
         for d, bijector in enumerate(bijectors):
             columns.setdefault(id(bijector), []).append(d)
@@ -75,14 +75,14 @@ class Columns(Bijector):
     def forward_and_log_det(
         self, x: Float[Array, "... D"]
     ) -> tuple[Float[Array, "... D"], Float[Array, "..."]]:
-        """Applies each dimension's bijector."""
+        """Apply each dimension's bijector."""
         x = self._as_events(x)
         return self._apply("forward_and_log_det", x)
 
     def inverse_and_log_det(
         self, y: Float[Array, "... D"]
     ) -> tuple[Float[Array, "... D"], Float[Array, "..."]]:
-        """Applies the inverse of each dimension's bijector."""
+        """Apply the inverse of each dimension's bijector."""
         y = self._as_events(y)
         return self._apply("inverse_and_log_det", y)
 
@@ -98,8 +98,7 @@ class Columns(Bijector):
             part = jnp.take(x, np.array(group), axis=-1)
             log_det = jnp.zeros_like(part)
             if bijector is not None:
-                # Mapped over its columns, a bijector sees the batch axes alone, as those of its
-                # parameters are.
+                # Mapped over its columns, a bijector sees only the batch axes, like its parameters.
                 part, log_det = jax.vmap(getattr(bijector, method), -1, -1)(part)
             parts.append(part)
             log_dets.append(log_det)

@@ -3,20 +3,20 @@
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
-from distrax_flows._checks import check_float_array
-from distrax_flows._numerics import align, sum_last
+from distrax_flows._core.checks import check_float_array
+from distrax_flows._core.numerics import align, sum_last
 from distrax_flows.bijectors._base import Bijector
 
 __all__ = ["Scale", "Shift"]
 
 
 class Shift(Bijector):
-    """Adds a vector: `y = x + shift`, `log|det| = 0`.
+    """Addition of a vector: `y = x + shift`, `log|det| = 0`.
 
     Constant Jacobian. `shift` and the event broadcast against each other.
 
     Args:
-        shift: `[..., D]`, the vector added to an event; in the units of the event.
+        shift: `[..., D]`, the vector added to an event, in the units of the event.
 
     Raises:
         TypeError: `shift` is not a floating array.
@@ -41,7 +41,7 @@ class Shift(Bijector):
     def forward_and_log_det(
         self, x: Float[Array, "... D"]
     ) -> tuple[Float[Array, "... D"], Float[Array, "..."]]:
-        """Computes `y = x + shift` and a log-det of zero."""
+        """Compute `y = x + shift` and a log-det of zero."""
         x = self._as_events(x)
         x, shift = align(x, self._shift)
         y = x + shift
@@ -50,7 +50,7 @@ class Shift(Bijector):
     def inverse_and_log_det(
         self, y: Float[Array, "... D"]
     ) -> tuple[Float[Array, "... D"], Float[Array, "..."]]:
-        """Computes `x = y - shift` and a log-det of zero."""
+        """Compute `x = y - shift` and a log-det of zero."""
         y = self._as_events(y)
         y, shift = align(y, self._shift)
         x = y - shift
@@ -58,10 +58,10 @@ class Shift(Bijector):
 
 
 class Scale(Bijector):
-    """Scales each dimension: `y_d = x_d exp(log_scale_d)`, `log|det| = sum_d log_scale_d`.
+    """Scaling of each dimension: `y_d = x_d exp(log_scale_d)`, `log|det| = sum_d log_scale_d`.
 
-    Constant Jacobian. `log_scale` and the event broadcast against each other. The logarithm is
-    exact and unbounded here: a network that predicts scales bounds them first (see
+    Constant Jacobian. `log_scale` and the event broadcast against each other. It is not
+    bounded here; a network that predicts scales bounds them first (see
     `distrax_flows.families.affine`).
 
     Args:
@@ -94,7 +94,7 @@ class Scale(Bijector):
     def forward_and_log_det(
         self, x: Float[Array, "... D"]
     ) -> tuple[Float[Array, "... D"], Float[Array, "..."]]:
-        """Computes `y = x exp(log_scale)` and the sum of the log-scales."""
+        """Compute `y = x exp(log_scale)` and the sum of the log-scales."""
         x = self._as_events(x)
         x, log_scale = align(x, self._log_scale)
         y = x * jnp.exp(log_scale)
@@ -103,7 +103,7 @@ class Scale(Bijector):
     def inverse_and_log_det(
         self, y: Float[Array, "... D"]
     ) -> tuple[Float[Array, "... D"], Float[Array, "..."]]:
-        """Computes `x = y exp(-log_scale)` and minus the sum of the log-scales."""
+        """Compute `x = y exp(-log_scale)` and the negated sum of the log-scales."""
         y = self._as_events(y)
         y, log_scale = align(y, self._log_scale)
         x = y * jnp.exp(-log_scale)

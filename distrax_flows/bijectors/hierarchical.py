@@ -6,37 +6,37 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
-from distrax_flows._checks import check_scalar
-from distrax_flows._types import BijectorFn
+from distrax_flows._core.checks import check_scalar
+from distrax_flows._core.types import BijectorFn
 from distrax_flows.bijectors._base import Bijector
 
 __all__ = ["HierarchicalCoupling", "coupling_tree"]
 
-# A coupling of the tree: dimensions start..split-1 decide what happens to split..stop-1.
+# A coupling of the tree: dimensions start..split-1 determine the map of split..stop-1.
 Node = tuple[int, int, int]
 
 
 class HierarchicalCoupling(Bijector):
-    """Couples the two halves of an event, after treating each half in the same way.
+    """Coupling of the two halves of an event, each first transformed by the same recursion.
 
     An event of size D is cut at `D // 2` into x_1 and x_2:
 
         y_1 = f_1(x_1),   y_2 = g(f_2(x_2); theta(y_1)),   log|det| = sum over all couplings
 
-    where f_1 and f_2 are again hierarchical couplings, of their own conditioners, down to single
-    dimensions, which stay as they are; g acts on each dimension by a scalar bijector. So every
-    dimension but the first is transformed, given all those before it: the Jacobian is lower
-    triangular and dense, where that of one coupling has a single block below the diagonal.
+    where f_1 and f_2 are again hierarchical couplings, with their own conditioners, down to single
+    dimensions, which stay unchanged; g acts on each dimension by a scalar bijector. So every
+    dimension except the first is transformed, given all those before it. The Jacobian is lower
+    triangular and dense; that of a single coupling has one block below the diagonal.
 
-    Both directions take one pass: `inverse` knows y_1, undoes the outer coupling, then the inner
-    ones. A pass evaluates the conditioners of all D - 1 couplings; `coupling_tree` lists them. An
-    event of one dimension stays as it is.
+    Both directions take one pass: `inverse` knows y_1, so it undoes the outer coupling first, then
+    the inner ones. A pass evaluates the conditioners of all D - 1 couplings; `coupling_tree` lists
+    them. An event of one dimension stays unchanged.
 
     Args:
-        conditioner: called as `conditioner((start, split, stop), upper)` with `upper` the
-            dimensions start..split-1 of y, `[..., split - start]`; returns the parameters of the
-            dimensions split..stop-1, `[..., stop - split, P]`. For a bijector whose leaves are
-            the weights, make it a pytree: `jax.tree_util.Partial(function, weights)`, say.
+        conditioner: called as `conditioner((start, split, stop), upper)`, where `upper` holds the
+            dimensions start..split-1 of y, `[..., split - start]`. Returns the parameters of the
+            dimensions split..stop-1, `[..., stop - split, P]`. If the weights should be leaves of
+            the bijector, pass a pytree such as `jax.tree_util.Partial(function, weights)`.
         bijector: maps parameters `[..., P]` to a scalar distrax bijector (`event_ndims_in == 0`)
             of batch shape `[...]`, such as `families.affine().bijector`.
 
@@ -82,19 +82,19 @@ class HierarchicalCoupling(Bijector):
     def forward_and_log_det(
         self, x: Float[Array, "... D"]
     ) -> tuple[Float[Array, "... D"], Float[Array, "..."]]:
-        """One pass: inner couplings first."""
+        """Apply the inner couplings first, in one pass."""
         x = self._as_events(x)
         return self._couple("forward_and_log_det", x, coupling_tree(x.shape[-1]))
 
     def inverse_and_log_det(
         self, y: Float[Array, "... D"]
     ) -> tuple[Float[Array, "... D"], Float[Array, "..."]]:
-        """One pass: outer couplings first."""
+        """Undo the outer couplings first, in one pass."""
         y = self._as_events(y)
         return self._couple("inverse_and_log_det", y, coupling_tree(y.shape[-1])[::-1])
 
     def _couple(self, method, x, nodes):
-        """Applies the couplings one by one; each sees its upper half transformed."""
+        """Apply the couplings one by one, each on the upper half already transformed."""
         log_det = jnp.zeros(x.shape[:-1], x.dtype)
         for node in nodes:
             start, split, stop = node
@@ -112,7 +112,7 @@ class HierarchicalCoupling(Bijector):
 
 
 def coupling_tree(event_size: int) -> tuple[Node, ...]:
-    """The couplings `(start, split, stop)` of a `HierarchicalCoupling`, inner before outer.
+    """Return the couplings `(start, split, stop)` of a `HierarchicalCoupling`, inner before outer.
 
     Example:
         >>> coupling_tree(3)

@@ -7,8 +7,8 @@ import jax.scipy as jsp
 import numpy as np
 from jaxtyping import Array, Float
 
-from distrax_flows._checks import check_event_size
-from distrax_flows._numerics import align, matvec, sum_last
+from distrax_flows._core.checks import check_event_size
+from distrax_flows._core.numerics import align, matvec, sum_last
 from distrax_flows.bijectors._base import Bijector
 from distrax_flows.bijectors.orthogonal import check_square
 from distrax_flows.bijectors.permutation import Permutation
@@ -17,27 +17,26 @@ __all__ = ["LULinear"]
 
 
 class LULinear(Bijector):
-    """Multiplies by a matrix that is given by its LU factors.
+    """Multiplication by a matrix given by its LU factors.
 
         y = W x,    W = P L (U + diag(sign exp(log_scale))),    log|det| = sum_d log_scale_d
 
-    `lu` packs the three factors into one matrix, as LAPACK does: its strictly lower part is that of
+    `lu` packs the three factors into one matrix, as LAPACK does. Its strictly lower part is that of
     L, whose diagonal is 1; its strictly upper part is U; its diagonal is `log_scale`. P and `sign`
     are static. All-zero `lu` is the identity, up to P and `sign`. Constant Jacobian. `forward`
-    multiplies by two triangular matrices, `inverse` solves two triangular systems: D^2 per event
+    multiplies by two triangular matrices and `inverse` solves two triangular systems: D^2 per event
     either way. On the last axis of an image, `distrax.Block(bijector, 2)`, it is Glow's invertible
     1x1 convolution.
 
-    W is invertible whatever `lu` holds, but how well conditioned it is, and so how accurate the
-    inverse, is up to `lu`. The diagonal may be bounded (`distrax_flows.families.affine` shows how);
-    a penalty on the square of `lu` draws all of W towards P diag(sign), which is perfectly
-    conditioned.
+    W is invertible for any `lu`, but its condition number, and so the accuracy of the inverse,
+    depends on `lu`. The diagonal may be bounded (`distrax_flows.families.affine` shows how). A
+    penalty on the square of `lu` pulls W towards P diag(sign), which is perfectly conditioned.
 
     Args:
         lu: `[..., D, D]`, the packed factors; batch axes broadcast against those of the event.
         sign: `[D]`, the signs of the diagonal, each 1 or -1; all 1 if None.
-        permutation: `[D]` integers, each of `0..D-1` once: P z is `z[permutation]`; the identity if
-            None.
+        permutation: `[D]` integers, each of `0..D-1` once: P z is `z[permutation]`. The identity
+            if None.
 
     Raises:
         TypeError: `lu` is not a floating array.
@@ -101,7 +100,7 @@ class LULinear(Bijector):
     def forward_and_log_det(
         self, x: Float[Array, "... D"]
     ) -> tuple[Float[Array, "... D"], Float[Array, "..."]]:
-        """Multiplies by W."""
+        """Multiply by W."""
         x = self._as_events(x)
         check_event_size(x, len(self._sign))
         z = matvec(self._upper(), x)
@@ -112,7 +111,7 @@ class LULinear(Bijector):
     def inverse_and_log_det(
         self, y: Float[Array, "... D"]
     ) -> tuple[Float[Array, "... D"], Float[Array, "..."]]:
-        """Solves for x in `W x = y`."""
+        """Solve for x in `W x = y`."""
         y = self._as_events(y)
         check_event_size(y, len(self._sign))
         z, _ = self._permutation.inverse_and_log_det(y)
@@ -134,10 +133,10 @@ class LULinear(Bijector):
 
 
 def _solve(matrix, y, *, lower, unit_diagonal):
-    """Solves a triangular system; batch axes broadcast.
+    """Solve a triangular system; batch axes broadcast.
 
-    A matrix without batch axes is factored into one system with many right-hand sides: `vectorize`
-    does not repeat it.
+    A matrix without batch axes becomes one system with many right-hand sides: `vectorize` does not
+    repeat it.
     """
 
     def solve(matrix, columns):

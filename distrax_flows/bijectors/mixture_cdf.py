@@ -1,13 +1,13 @@
-"""Distribution function of a mixture of logistics, seen through the logit."""
+"""Distribution function of a mixture of logistics, followed by the logit."""
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
 
-from distrax_flows._checks import check_positive
-from distrax_flows._numerics import soft_clip
-from distrax_flows._roots import find_root
+from distrax_flows._core.checks import check_positive
+from distrax_flows._core.numerics import soft_clip
+from distrax_flows._core.roots import find_root
 from distrax_flows.bijectors._base import Bijector
 from distrax_flows.bijectors._scalar import check_params, spread
 
@@ -15,23 +15,22 @@ __all__ = ["LogisticMixtureCDF", "component_factors"]
 
 
 class LogisticMixtureCDF(Bijector):
-    """Increasing map by the distribution function of a mixture of K logistic distributions.
+    """Distribution function of a mixture of K logistics, followed by the logit.
 
         F(x) = sum_k pi_k sigma((x - m_k) exp(-s_k))
         y = exp(a) ((1 - eps) logit(F(x)) + eps x) + b,   eps = min_slope
 
     `params[..., :3K+2]` holds K logits of the weights pi, K means m, K log-scales s, then a and b.
     s and a pass through `c tanh(. / c)`, c = max_log_scale. The line `eps x` is not in the paper:
-    without it the slope between two components far apart is nearly zero.
+    without it, the slope between two components far apart is nearly zero.
 
     Guarantees. All-zero parameters give the identity. The map is increasing and infinitely often
-    differentiable; its slope stays between `eps exp(a)` and `exp(a) (exp(c) + eps)`, for any
-    parameters. Everything is computed in log-space, in sums of positive terms: finite, with finite
-    gradients, far in the tails.
+    differentiable. Its slope stays between `eps exp(a)` and `exp(a) (exp(c) + eps)` for any
+    parameters. Everything is computed in log space, in sums of positive terms, so values and
+    gradients are finite far in the tails.
 
-    At zero all components are equal, and gradients would keep them so for ever: means and
-    log-scales are therefore multiplied by a fixed factor of each component, (2k - 1) / K for
-    k = 1..K.
+    At zero all components are equal, and equal gradients would keep them so. Means and log-scales
+    are therefore multiplied by a fixed factor per component, (2k - 1) / K for k = 1..K.
 
     Elementwise: `params[..., 0]` and the input broadcast against each other. `forward` takes O(K)
     operations; `inverse` finds a root, at the cost of ten to twenty evaluations.
@@ -93,7 +92,7 @@ class LogisticMixtureCDF(Bijector):
     def forward_and_log_det(
         self, x: Float[Array, "..."]
     ) -> tuple[Float[Array, "..."], Float[Array, "..."]]:
-        """Computes the map and the logarithm of its slope."""
+        """Compute the map and the logarithm of its slope."""
         params, x = spread(self._params, self._as_events(x))
         value, slope = self._curve(self._components(params), x)
         log_scale = soft_clip(params[..., -2], self._max_log_scale)
@@ -102,12 +101,12 @@ class LogisticMixtureCDF(Bijector):
     def inverse_and_log_det(
         self, y: Float[Array, "..."]
     ) -> tuple[Float[Array, "..."], Float[Array, "..."]]:
-        """Finds the root; the log-det is that of `forward` there, negated."""
+        """Find the root; the log-det is that of `forward` there, negated."""
         params, y = spread(self._params, self._as_events(y))
         log_scale = soft_clip(params[..., -2], self._max_log_scale)
         value = jnp.exp(-log_scale) * (y - params[..., -1])
-        # logit F(x) lies between the least and the largest (x - m_k) exp(-s_k): lines, whose own
-        # roots hold that of the mixture between them.
+        # logit F(x) lies between the smallest and the largest (x - m_k) exp(-s_k). These are lines,
+        # so their roots bracket that of the mixture.
         components = self._components(params)
         _, means, log_scales = components
         steepness = (1 - self._min_slope) * jnp.exp(-log_scales)
@@ -118,7 +117,7 @@ class LogisticMixtureCDF(Bijector):
         return x, -log_scale - jnp.log(self._curve(components, x)[1])
 
     def _components(self, params):
-        """Log-weights, means and log-scales, each `[..., K]`."""
+        """Return the log-weights, means and log-scales, each `[..., K]`."""
         size = self._num_components
         weights, means, log_scales = jnp.split(params[..., : 3 * size], 3, axis=-1)
         factors = jnp.asarray(component_factors(size), params.dtype)
@@ -127,7 +126,7 @@ class LogisticMixtureCDF(Bijector):
         return jax.nn.log_softmax(weights, axis=-1), factors * means, log_scales
 
     def _curve(self, components, x):
-        """The map before `exp(a)` and b, and its slope."""
+        """Return the map before `exp(a)` and b, and its slope."""
         log_weights, means, log_scales = components
         steepness = jnp.exp(-log_scales)
         z = steepness * (x[..., None] - means)
@@ -143,8 +142,8 @@ class LogisticMixtureCDF(Bijector):
 
 
 def component_factors(num_components: int) -> np.ndarray:
-    """`[K]`, by what the means and the log-scales of each component are multiplied.
+    """Return the `[K]` factors of the components' means and log-scales.
 
-    With equal factors, the gradients of equal components would be equal, at every step.
+    With equal factors, equal components would have equal gradients at every step.
     """
     return (2 * np.arange(num_components) + 1) / num_components

@@ -1,26 +1,26 @@
-"""Normalisation of the dimensions of vector events by given numbers."""
+"""Normalisation of the dimensions of vector events with given statistics."""
 
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
-from distrax_flows._checks import check_float_array, check_positive
-from distrax_flows._numerics import align, sum_last
+from distrax_flows._core.checks import check_float_array, check_positive
+from distrax_flows._core.numerics import align, sum_last
 from distrax_flows.bijectors._base import Bijector
 
 __all__ = ["ActNorm", "BatchNorm"]
 
 
 class ActNorm(Bijector):
-    """Shifts and scales each dimension.
+    """Shift and scale of each dimension.
 
         y_d = loc_d + exp(log_scale_d) x_d,    log|det| = sum_d log_scale_d
 
     So `inverse`, the density direction, subtracts a location and divides by a scale. Constant
-    Jacobian; identity at zero. On the channels of an image: `distrax.Block(bijector, 2)`. The layer
-    that takes both numbers from its first batch is `distrax_flows.modules.ActNormLayer`.
+    Jacobian; identity at zero. On the channels of an image: `distrax.Block(bijector, 2)`.
+    `distrax_flows.modules.ActNormLayer` takes both parameters from its first batch.
 
     Args:
-        loc: `[..., D]`, the locations; in the units of y.
+        loc: `[..., D]`, the locations, in the units of y.
         log_scale: `[..., D]`, natural logarithms of the scales. Batch axes of both broadcast
             against those of the event.
 
@@ -58,34 +58,34 @@ class ActNorm(Bijector):
     def forward_and_log_det(
         self, x: Float[Array, "... D"]
     ) -> tuple[Float[Array, "... D"], Float[Array, "..."]]:
-        """Computes `y = loc + exp(log_scale) x`."""
+        """Compute `y = loc + exp(log_scale) x`."""
         x = self._as_events(x)
         return _affine(x, jnp.zeros_like(self._loc), self._log_scale, self._loc)
 
     def inverse_and_log_det(
         self, y: Float[Array, "... D"]
     ) -> tuple[Float[Array, "... D"], Float[Array, "..."]]:
-        """Computes `x = (y - loc) exp(-log_scale)`."""
+        """Compute `x = (y - loc) exp(-log_scale)`."""
         y = self._as_events(y)
         return _affine(y, self._loc, -self._log_scale, jnp.zeros_like(self._loc))
 
 
 class BatchNorm(Bijector):
-    """Undoes batch normalisation by given statistics; normalises in the density direction.
+    """Inverse of batch normalisation with given statistics; `inverse` normalises.
 
         inverse:  x_d = loc_d + exp(log_scale_d) (y_d - mean_d) / sqrt(variance_d + epsilon)
         forward:  y_d = mean_d + sqrt(variance_d + epsilon) exp(-log_scale_d) (x_d - loc_d)
         log|det| = sum_d (log(variance_d + epsilon) / 2 - log_scale_d)      (forward)
 
-    The statistics are constants here, so that the Jacobian is constant and the log-det exact. The
-    layer that takes them from batches is `distrax_flows.modules.BatchNormLayer`.
+    The statistics are constants here, so the Jacobian is constant and the log-det exact.
+    `distrax_flows.modules.BatchNormLayer` takes them from batches.
 
     Args:
         mean: `[..., D]`, means of y.
         variance: `[..., D]`, variances of y, not negative; the values are not checked.
         loc: `[..., D]`, the mean of x.
-        log_scale: `[..., D]`, logarithm of the deviation of x. Batch axes of all four broadcast
-            against those of the event.
+        log_scale: `[..., D]`, logarithm of the standard deviation of x. Batch axes of all four
+            broadcast against those of the event.
         epsilon: added to variances, in their units.
 
     Raises:
@@ -94,7 +94,7 @@ class BatchNorm(Bijector):
 
     Reference:
         Papamakarios et al., "Masked Autoregressive Flow for Density Estimation", 2017, appendix B,
-        of which loc is beta and log_scale gamma; Dinh et al., "Density estimation using Real NVP",
+        whose beta is loc and gamma log_scale; Dinh et al., "Density estimation using Real NVP",
         2017, section 3.7.
 
     Example:
@@ -138,31 +138,31 @@ class BatchNorm(Bijector):
 
     @property
     def log_scale(self) -> Float[Array, "... D"]:
-        """Logarithm of the deviation of x."""
+        """Logarithm of the standard deviation of x."""
         return self._log_scale
 
     def forward_and_log_det(
         self, x: Float[Array, "... D"]
     ) -> tuple[Float[Array, "... D"], Float[Array, "..."]]:
-        """Gives `x` the mean and the variance."""
+        """Give `x` the mean and the variance."""
         x = self._as_events(x)
         return _affine(x, self._loc, -self._total_log_scale(), self._mean)
 
     def inverse_and_log_det(
         self, y: Float[Array, "... D"]
     ) -> tuple[Float[Array, "... D"], Float[Array, "..."]]:
-        """Normalises `y`."""
+        """Normalise `y`."""
         y = self._as_events(y)
         return _affine(y, self._mean, self._total_log_scale(), self._loc)
 
     def _total_log_scale(self):
-        """Of the density direction."""
+        """Return the log-scale of the density direction."""
         log_scale, variance = align(self._log_scale, self._variance)
         return log_scale - 0.5 * jnp.log(variance + self._epsilon)
 
 
 def _affine(x, before, log_scale, after):
-    """`after + exp(log_scale) (x - before)`, and the log-det."""
+    """Return `after + exp(log_scale) (x - before)`, and the log-det."""
     x, before, log_scale, after = align(x, before, log_scale, after)
     y = after + jnp.exp(log_scale) * (x - before)
     return y, sum_last(log_scale, y)

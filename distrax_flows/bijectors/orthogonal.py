@@ -4,21 +4,21 @@ import jax.numpy as jnp
 import jax.scipy as jsp
 from jaxtyping import Array, Float
 
-from distrax_flows._checks import check_event_size, check_float_array
-from distrax_flows._numerics import align, matvec, unit_vector
+from distrax_flows._core.checks import check_event_size, check_float_array
+from distrax_flows._core.numerics import align, matvec, unit_vector
 from distrax_flows.bijectors._base import Bijector
 
 __all__ = ["Householder", "Orthogonal", "check_square"]
 
 
 class Orthogonal(Bijector):
-    """Multiplies by an orthogonal matrix: `y = Q x`, `Q^T Q = I`, `log|det| = 0`.
+    """Multiplication by an orthogonal matrix: `y = Q x`, `Q^T Q = I`, `log|det| = 0`.
 
     Constant Jacobian. The inverse multiplies by the transpose; both directions cost D^2 per event.
 
-    `Q` is taken at its word, for its values may be traced: if it is not orthogonal, the inverse
-    and the log-det are wrong. `jnp.linalg.qr(a)[0]` is orthogonal for any `a`; an orthogonal matrix
-    that shall be learned is what `Householder` is for.
+    `Q` is not checked, as its values may be traced: if it is not orthogonal, the inverse and the
+    log-det are wrong. `jnp.linalg.qr(a)[0]` is orthogonal for any `a`. To learn an orthogonal
+    matrix, use `Householder`.
 
     Args:
         matrix: `[..., D, D]`, the orthogonal matrix Q; its batch axes broadcast against those of
@@ -48,14 +48,14 @@ class Orthogonal(Bijector):
     def forward_and_log_det(
         self, x: Float[Array, "... D"]
     ) -> tuple[Float[Array, "... D"], Float[Array, "..."]]:
-        """Computes `y = Q x` and a log-det of zero."""
+        """Compute `y = Q x` and a log-det of zero."""
         x = self._as_events(x)
         return self._multiply(x, self._matrix)
 
     def inverse_and_log_det(
         self, y: Float[Array, "... D"]
     ) -> tuple[Float[Array, "... D"], Float[Array, "..."]]:
-        """Computes `x = Q^T y` and a log-det of zero."""
+        """Compute `x = Q^T y` and a log-det of zero."""
         y = self._as_events(y)
         return self._multiply(y, jnp.matrix_transpose(self._matrix))
 
@@ -66,7 +66,7 @@ class Orthogonal(Bijector):
 
 
 class Householder(Bijector):
-    """Multiplies by a product of K reflections, `log|det| = 0`.
+    """Multiplication by a product of K reflections, `log|det| = 0`.
 
         y = H_1 H_2 ... H_K x,    H_k = I - 2 v_k v_k^T / |v_k|^2
 
@@ -77,10 +77,10 @@ class Householder(Bijector):
     striu being the strictly upper triangle. Constant Jacobian. The inverse is the transpose. Each
     direction costs 2 K D per event, after K^2 D once for S^-1 U, by back substitution.
 
-    Any real vectors give an orthogonal matrix, and K = D of them can give every one whose
-    determinant is (-1)^D. Only their directions matter; the gradient is orthogonal to v_k and falls
-    off as 1 / |v_k|. A vector of zero, or one too short for its gradient to be finite (below 1e-19
-    in float32), reflects nothing and gets no gradient: start elsewhere.
+    Any real vectors give an orthogonal matrix; K = D of them can give every one whose determinant
+    is (-1)^D. Only their directions matter; the gradient is orthogonal to v_k and falls off as
+    1 / |v_k|. A vector of zero, or one too short for its gradient to be finite (below 1e-19 in
+    float32), reflects nothing and gets no gradient, so don't start there.
 
     Args:
         vectors: `[..., K, D]`, the normals of the mirrors, of any length; batch axes broadcast
@@ -113,7 +113,7 @@ class Householder(Bijector):
     def forward_and_log_det(
         self, x: Float[Array, "... D"]
     ) -> tuple[Float[Array, "... D"], Float[Array, "..."]]:
-        """Reflects, by the last vector first; the log-det is zero."""
+        """Apply the reflections, last vector first; the log-det is zero."""
         x = self._as_events(x)
         units, solved = self._factors()
         return self._reflect(x, units, solved)
@@ -121,16 +121,16 @@ class Householder(Bijector):
     def inverse_and_log_det(
         self, y: Float[Array, "... D"]
     ) -> tuple[Float[Array, "... D"], Float[Array, "..."]]:
-        """Reflects, by the first vector first; the log-det is zero."""
+        """Apply the reflections, first vector first; the log-det is zero."""
         y = self._as_events(y)
         units, solved = self._factors()
         return self._reflect(y, solved, units)
 
     def _factors(self):
-        """`U` and `S^-1 U`, both `[..., K, D]`; the rows of the latter have length 2 at most."""
+        """Return `U` and `S^-1 U`, both `[..., K, D]`; rows of the latter have length <= 2."""
         units = unit_vector(self._vectors)
         products = jnp.einsum("...id,...jd->...ij", units, units, precision="highest")
-        # 2 S has a unit diagonal; the solver reads nothing on or below it.
+        # 2 S has a unit diagonal; the solver ignores it and all below.
         solved = jsp.linalg.solve_triangular(2 * products, units, unit_diagonal=True)
         return units, 2 * solved
 
@@ -143,7 +143,7 @@ class Householder(Bijector):
 
 
 def check_square(name: str, value: Float[Array, "... D D"]) -> Float[Array, "... D D"]:
-    """Returns `value` as a floating array of square matrices, or raises."""
+    """Return `value` as a floating array of square matrices; raise unless they are square."""
     matrix = check_float_array(name, value, min_ndim=2)
     if matrix.shape[-1] != matrix.shape[-2]:
         raise ValueError(f"`{name}` must be square, [..., D, D]; got {name}.shape={matrix.shape}.")

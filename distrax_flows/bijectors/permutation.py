@@ -13,10 +13,10 @@ __all__ = ["Permutation", "Reverse"]
 
 
 class Permutation(Bijector):
-    """Reorders dimensions: `y_d = x_{permutation[d]}`, `log|det| = 0`.
+    """Permutation of the dimensions: `y_d = x_{permutation[d]}`, `log|det| = 0`.
 
-    Constant Jacobian. The permutation is static: it takes no part in differentiation, and a new
-    one compiles anew.
+    Constant Jacobian. The permutation is static: it is not differentiated, and a new one triggers
+    compilation.
 
     Args:
         permutation: `[D]` integers, each of `0..D-1` once.
@@ -51,24 +51,24 @@ class Permutation(Bijector):
     def forward_and_log_det(
         self, x: Float[Array, "... D"]
     ) -> tuple[Float[Array, "... D"], Float[Array, "..."]]:
-        """Reorders; the log-det is zero."""
+        """Reorder; the log-det is zero."""
         x = self._as_events(x)
         return _reorder(x, self._permutation)
 
     def inverse_and_log_det(
         self, y: Float[Array, "... D"]
     ) -> tuple[Float[Array, "... D"], Float[Array, "..."]]:
-        """Undoes the reordering; the log-det is zero."""
+        """Undo the reordering; the log-det is zero."""
         y = self._as_events(y)
         return _reorder(y, self._inverse_permutation)
 
     def same_as(self, other: distrax.Bijector) -> bool:
-        """True if `other` is the same permutation."""
+        """Return whether `other` is the same permutation."""
         return type(other) is Permutation and other.permutation == self.permutation
 
 
 class Reverse(Bijector):
-    """Reverses the order of dimensions: `y_d = x_{D-1-d}`, `log|det| = 0`.
+    """Reversal of the order of dimensions: `y_d = x_{D-1-d}`, `log|det| = 0`.
 
     Constant Jacobian; its own inverse.
 
@@ -84,18 +84,18 @@ class Reverse(Bijector):
     def forward_and_log_det(
         self, x: Float[Array, "... D"]
     ) -> tuple[Float[Array, "... D"], Float[Array, "..."]]:
-        """Reverses; the log-det is zero."""
+        """Reverse; the log-det is zero."""
         x = self._as_events(x)
         return x[..., ::-1], jnp.zeros(x.shape[:-1], x.dtype)
 
     def inverse_and_log_det(
         self, y: Float[Array, "... D"]
     ) -> tuple[Float[Array, "... D"], Float[Array, "..."]]:
-        """Reverses; the log-det is zero."""
+        """Reverse; the log-det is zero."""
         return self.forward_and_log_det(y)
 
     def same_as(self, other: distrax.Bijector) -> bool:
-        """True if `other` is a `Reverse` too."""
+        """Return whether `other` is also a `Reverse`."""
         return type(other) is Reverse
 
 

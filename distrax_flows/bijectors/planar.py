@@ -1,24 +1,24 @@
-"""Planar flow, and the scalar maths that it shares with the Sylvester flow."""
+"""Planar flow, and the scalar maths shared with the Sylvester flow."""
 
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
-from distrax_flows._checks import check_event_size, check_float_array
-from distrax_flows._numerics import align, unit_vector, value_and_slope
-from distrax_flows._roots import find_root
-from distrax_flows._types import Activation
+from distrax_flows._core.checks import check_event_size, check_float_array
+from distrax_flows._core.numerics import align, unit_vector, value_and_slope
+from distrax_flows._core.roots import find_root
+from distrax_flows._core.types import Activation
 from distrax_flows.bijectors._base import Bijector
 
-__all__ = ["Planar", "check_activation", "make_feasible", "solve_unit"]
+__all__ = ["Planar", "check_unit", "make_feasible", "solve_unit"]
 
-# The least slope of a -> a + m h(a), the map that decides whether a planar flow is invertible.
+# The least slope of a -> a + m h(a); a planar flow is invertible if this map is.
 MIN_SLOPE = 0.05
 
 
 class Planar(Bijector):
-    """Moves events along one direction, by how far they are along another.
+    """Planar flow: moves events along one direction, by an amount that depends on another.
 
-    With h the activation, `u^` the vector u made feasible, and `m = w.u^`:
+    With h the unit, `u^` the vector u made feasible, and `m = w.u^`:
 
         y = x + u^ h(w.x + b),    log|det| = log(1 + m h'(w.x + b))
 
@@ -26,25 +26,25 @@ class Planar(Bijector):
 
         m(a) = a   if a >= 0,    kappa a / (kappa - a)   if a < 0,    kappa = 0.95,
 
-    which is increasing, with slope 1 at 0, and above -kappa: the slope of w.y in w.x, 1 + m h', is
-    nowhere below 0.05. The paper's m(a) = softplus(a) - 1 isn't 0 at 0, so that its `u^` grows
-    without bound as |w| vanishes, and differs from every u. Here `u^` tends to u as |w| vanishes,
-    is u itself where w.u >= 0, and is 0 where u is, which gives the identity. Any w will do, 0 too.
+    is increasing, has slope 1 at 0, and stays above -kappa. So 1 + m h', the slope of w.y in w.x,
+    is nowhere below 0.05. The paper's m(a) = softplus(a) - 1 is not 0 at 0: its `u^` differs from
+    every u and grows without bound as |w| vanishes. Here `u^` tends to u as |w| vanishes, is u
+    itself where w.u >= 0, and is 0 where u is, which gives the identity. Any w is allowed, 0 too.
 
     `forward` is in closed form. `inverse` finds one scalar root per event, a = w.x + b, from
-    `a + m h(a) = w.y + b`; then `x = y - u^ h(a)`. Both are differentiable, the root implicitly.
+    `a + m h(a) = w.y + b`; then `x = y - u^ h(a)`. Both are differentiable; the root implicitly.
 
     Args:
-        w: `[..., D]`, the direction along which events are told apart.
-        u: `[..., D]`, the direction along which they move.
-        b: `[...]`, offset.
-        activation: h, elementwise, with slopes between 0 and 1 everywhere, such as tanh, arctan,
+        w: `[..., D]`, the direction that h depends on.
+        u: `[..., D]`, the direction in which events move.
+        b: `[...]`, the offset.
+        unit: h, elementwise, with slopes between 0 and 1 everywhere, such as tanh, arctan,
             softplus or leaky ReLU.
 
     Raises:
-        TypeError: a parameter is not a floating array, or `activation` is not a function.
+        TypeError: a parameter is not a floating array, or `unit` is not a function.
         ValueError: `w` and `u` have no axes or last axes of unequal sizes; or, when called, the
-            event is of another size.
+            event has another size.
 
     Reference:
         Rezende & Mohamed, "Variational Inference with Normalizing Flows", 2015, eqs. 10-12, and
@@ -63,7 +63,7 @@ class Planar(Bijector):
         w: Float[Array, "... D"],
         u: Float[Array, "... D"],
         b: Float[Array, "..."],
-        activation: Activation = jnp.tanh,
+        unit: Activation = jnp.tanh,
     ):
         super().__init__(event_ndims_in=1)
         self._w = check_float_array("w", w, min_ndim=1)
@@ -74,16 +74,16 @@ class Planar(Bijector):
                 "`w` and `u` must have last axes of the same size, that of the event; got "
                 f"w.shape={self._w.shape}, u.shape={self._u.shape}."
             )
-        self._activation = check_activation(activation)
+        self._unit = check_unit(unit)
 
     @property
     def w(self) -> Float[Array, "... D"]:
-        """The direction along which events are told apart."""
+        """The direction that h depends on."""
         return self._w
 
     @property
     def u(self) -> Float[Array, "... D"]:
-        """The direction along which events move, as given: feasible or not."""
+        """The direction in which events move, as given, before it is made feasible."""
         return self._u
 
     @property
@@ -94,57 +94,57 @@ class Planar(Bijector):
     def forward_and_log_det(
         self, x: Float[Array, "... D"]
     ) -> tuple[Float[Array, "... D"], Float[Array, "..."]]:
-        """Computes `y = x + u^ h(w.x + b)`."""
+        """Compute `y = x + u^ h(w.x + b)`."""
         x = self._as_events(x)
         x, w, u, b, m = self._aligned(x)
-        h, slope = value_and_slope(self._activation, jnp.sum(w * x, axis=-1, keepdims=True) + b)
+        h, slope = value_and_slope(self._unit, jnp.sum(w * x, axis=-1, keepdims=True) + b)
         return x + u * h, jnp.log1p(slope * m)[..., 0]
 
     def inverse_and_log_det(
         self, y: Float[Array, "... D"]
     ) -> tuple[Float[Array, "... D"], Float[Array, "..."]]:
-        """Finds `w.x + b`, and from it x; the log-det is that of `forward`, negated."""
+        """Find `w.x + b`, then x; the log-det is that of `forward`, negated."""
         y = self._as_events(y)
         y, w, u, b, m = self._aligned(y)
-        a = solve_unit(m, jnp.sum(w * y, axis=-1, keepdims=True) + b, self._activation)
-        h, slope = value_and_slope(self._activation, a)
+        a = solve_unit(m, jnp.sum(w * y, axis=-1, keepdims=True) + b, self._unit)
+        h, slope = value_and_slope(self._unit, a)
         return y - u * h, -jnp.log1p(slope * m)[..., 0]
 
     def _aligned(self, x):
-        """The event, w, `u^`, b and m, all of the event's rank."""
+        """Return the event, w, `u^`, b and m, all of the event's rank."""
         check_event_size(x, self._w.shape[-1])
         x, w, u, b = align(x, self._w, self._u, self._b[..., None])
-        # m is not recomputed as w . u^, which rounding may take below -1 where |w| |u| is large.
+        # Don't recompute m as w . u^: where |w| |u| is large, rounding may take that below -1.
         m, log_share = make_feasible(jnp.sum(w * u, axis=-1, keepdims=True))
         along = unit_vector(w)
-        # What u loses along w is 1 - share: without cancellation, as gradients divide it by |w|.
+        # u loses 1 - share along w. expm1 avoids cancellation; gradients divide this by |w|.
         lost = -jnp.expm1(log_share) * jnp.sum(along * u, axis=-1, keepdims=True)
         return x, w, u - lost * along, b, m
 
 
 def make_feasible(a: Float[Array, "..."]) -> tuple[Float[Array, "..."], Float[Array, "..."]]:
-    """`m(a)` and `log(m(a) / a)`, with m as in `Planar`."""
-    # By way of the logarithm, as gradients of fractions square the denominator: 1e15 and beyond
-    # would leave float32.
+    """Return `m(a)` and `log(m(a) / a)`, with m as in `Planar`."""
+    # Through the logarithm: gradients of fractions square the denominator, and 1e15 squared
+    # overflows float32.
     kappa = 1 - MIN_SLOPE
     log_share = -jnp.log1p(jnp.maximum(-a, 0) / kappa)
     return jnp.maximum(a, 0) + kappa * jnp.expm1(log_share), log_share
 
 
 def solve_unit(
-    m: Float[Array, "..."], total: Float[Array, "..."], activation: Activation
+    m: Float[Array, "..."], total: Float[Array, "..."], unit: Activation
 ) -> Float[Array, "..."]:
-    """The root a of `a + m h(a) = total`, for an activation h with slopes in [0, 1] and m > -1.
+    """Return the root a of `a + m h(a) = total`, for a unit h with slopes in [0, 1] and m > -1.
 
-    The unknown is the activation's argument, which may be much smaller than an event or an offset.
+    The unknown is the argument of h, which may be much smaller than an event or an offset.
     """
     m, total = jnp.broadcast_arrays(*align(m, total))
 
     def excess(a):
-        return a + m * activation(a) - total
+        return a + m * unit(a) - total
 
-    # The slope is at least min(1, 1 + m), so a point's value bounds its distance to the root;
-    # taken double against rounding. Where m is large, 0 gives a far tighter bound than `total`.
+    # The slope is at least min(1, 1 + m), so a point's value bounds its distance to the root. The
+    # bound is doubled for rounding. Where m is large, 0 gives a much tighter bound than `total`.
     low, high = jnp.full_like(total, -jnp.inf), jnp.full_like(total, jnp.inf)
     for point in (total, jnp.zeros_like(total)):
         reach = 2 * excess(point) / jnp.minimum(1, 1 + m)
@@ -153,11 +153,11 @@ def solve_unit(
     return find_root(excess, low, high)
 
 
-def check_activation(activation: Activation) -> Activation:
-    """Returns `activation`, or raises unless it is a function."""
-    if not callable(activation):
+def check_unit(unit: Activation) -> Activation:
+    """Return `unit`; raise unless it is a function."""
+    if not callable(unit):
         raise TypeError(
-            "`activation` must be an elementwise function with slopes in [0, 1], such as "
-            f"`jnp.tanh`; got {activation=}."
+            "`unit` must be an elementwise function with slopes in [0, 1], such as "
+            f"`jnp.tanh`; got {unit=}."
         )
-    return activation
+    return unit

@@ -4,34 +4,34 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
-from distrax_flows._checks import check_event_size, check_float_array
-from distrax_flows._numerics import align, safe_norm, soft_clip
+from distrax_flows._core.checks import check_event_size, check_float_array
+from distrax_flows._core.numerics import align, safe_norm, soft_clip
 from distrax_flows.bijectors._base import Bijector
 
 __all__ = ["Radial"]
 
-# The least radius over which the map may change, and the bound of the log-slope at the centre.
+# The minimum of alpha, and the bound of the log-slope at the centre.
 MIN_ALPHA = 1e-3
 MAX_LOG_SLOPE = 5.0
 
 
 class Radial(Bijector):
-    """Pushes events away from a centre, or pulls them towards it.
+    """Radial flow: pushes events away from a centre, or pulls them towards it.
 
     With c the centre, `r = |x - c|`, and h = 1 / (alpha + r):
 
         y = x + beta h (x - c)
         log|det| = (D - 1) log(1 + beta h) + log(1 + beta alpha h^2)
 
-    where `alpha = softplus(raw_alpha) + 0.001` and `beta = alpha (exp(g) - 1)`, the log-slope g
-    being raw_beta, clipped smoothly to (-5, 5). The slope is `exp(g)` at the centre, in all
-    directions, and tends to 1 away from it, over a distance of alpha; it is nowhere below
-    `min(1, exp(g))` nor above `max(1, exp(g))`. The paper's beta = softplus(raw_beta) - alpha may
-    come as near to -alpha as it likes, where the slope at the centre is 0: the inverse has no bound
-    on its slope there. At `raw_beta = 0` the map is the identity.
+    where `alpha = softplus(raw_alpha) + 0.001`, `beta = alpha (exp(g) - 1)`, and the log-slope g
+    is raw_beta clipped smoothly to (-5, 5). The slope is `exp(g)` at the centre, in all directions,
+    and tends to 1 away from it, over a distance of alpha. It is nowhere below `min(1, exp(g))` nor
+    above `max(1, exp(g))`. The paper's beta = softplus(raw_beta) - alpha may come arbitrarily close
+    to -alpha, where the slope at the centre is 0 and that of the inverse is unbounded. At
+    `raw_beta = 0` the map is the identity.
 
-    Both directions are in closed form and cost the same. The map is differentiable at the centre;
-    its log-det has a cone there, whose gradient is taken as 0.
+    Both directions are in closed form and cost the same. The map is differentiable at the centre.
+    Its log-det has a cone there; the gradient of the log-det at the centre is taken as 0.
 
     Args:
         center: `[..., D]`, c, in the units of the event.
@@ -40,7 +40,7 @@ class Radial(Bijector):
 
     Raises:
         TypeError: a parameter is not a floating array.
-        ValueError: `center` has no axes; or, when called, the event is of another size.
+        ValueError: `center` has no axes; or, when called, the event has another size.
 
     Reference:
         Rezende & Mohamed, "Variational Inference with Normalizing Flows", 2015, eq. 14, and
@@ -83,7 +83,7 @@ class Radial(Bijector):
     def forward_and_log_det(
         self, x: Float[Array, "... D"]
     ) -> tuple[Float[Array, "... D"], Float[Array, "..."]]:
-        """Computes `y = x + beta h (x - c)`."""
+        """Compute `y = x + beta h (x - c)`."""
         x = self._as_events(x)
         x, offset, radius, log_slope = self._polar(x)
         push, log_det = self._push(radius, log_slope)
@@ -92,11 +92,11 @@ class Radial(Bijector):
     def inverse_and_log_det(
         self, y: Float[Array, "... D"]
     ) -> tuple[Float[Array, "... D"], Float[Array, "..."]]:
-        """Solves a quadratic for `|x - c|`; the log-det is that of `forward`, negated."""
+        """Solve a quadratic for `|x - c|`; the log-det is that of `forward`, negated."""
         y = self._as_events(y)
         y, offset, radius, log_slope = self._polar(y)
-        # In units of alpha, r^2 + p r - s = 0 with s = |y - c|: the root that isn't negative, in
-        # that of its two forms which has no cancellation for the sign of p.
+        # In units of alpha, r^2 + p r - s = 0 with s = |y - c|. Take the non-negative root, in the
+        # form that has no cancellation for the sign of p.
         p = jnp.exp(log_slope) - radius
         magnitude = jnp.where(p > 0, p, -p)
         total = magnitude + jnp.sqrt(p * p + 4 * radius)
@@ -104,7 +104,7 @@ class Radial(Bijector):
         return y - push / (1 + push) * offset, -log_det
 
     def _polar(self, x):
-        """The event, its offset from the centre and its distance in units of alpha; log-slope."""
+        """Return the event, its offset from the centre, that distance / alpha, and log-slope."""
         check_event_size(x, self._center.shape[-1])
         x, center, alpha, log_slope = align(
             x, self._center, self.alpha[..., None], self.log_slope[..., None]
@@ -113,7 +113,7 @@ class Radial(Bijector):
         return x, offset, safe_norm(offset)[..., None] / alpha, log_slope
 
     def _push(self, radius, log_slope):
-        """`beta h` and the log-det, at a distance in units of alpha."""
+        """Return `beta h` and the log-det, at a distance in units of alpha."""
         closeness = 1 / (1 + radius)  # alpha h
         push = jnp.expm1(log_slope) * closeness
         tangential, along = jnp.log1p(push), jnp.log1p(push * closeness)

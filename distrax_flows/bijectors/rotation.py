@@ -3,14 +3,14 @@
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
-from distrax_flows._checks import check_float_array, check_non_negative_int
+from distrax_flows._core.checks import check_float_array, check_non_negative_int
 from distrax_flows.bijectors._base import Bijector
 
 __all__ = ["Rotation"]
 
 
 class Rotation(Bijector):
-    """Rotates the plane of two dimensions and leaves the others as they are.
+    """Rotation in the plane of two dimensions; the others stay unchanged.
 
     With `(i, j) = plane`:
 
@@ -22,7 +22,7 @@ class Rotation(Bijector):
     Args:
         angle: `[...]`, in radians, counter-clockwise from axis `i` to axis `j`; one angle per
             event, broadcast against the batch.
-        plane: the two different dimensions that turn.
+        plane: the two different dimensions that are rotated.
 
     Raises:
         TypeError: `angle` is not a floating array.
@@ -57,20 +57,20 @@ class Rotation(Bijector):
 
     @property
     def plane(self) -> tuple[int, int]:
-        """The two dimensions that turn."""
+        """The two dimensions that are rotated."""
         return self._plane
 
     def forward_and_log_det(
         self, x: Float[Array, "... D"]
     ) -> tuple[Float[Array, "... D"], Float[Array, "..."]]:
-        """Rotates by `angle`; the log-det is zero."""
+        """Rotate by `angle`; the log-det is zero."""
         x = self._as_events(x)
         return self._rotate(x, jnp.sin(self._angle))
 
     def inverse_and_log_det(
         self, y: Float[Array, "... D"]
     ) -> tuple[Float[Array, "... D"], Float[Array, "..."]]:
-        """Rotates by `-angle`; the log-det is zero."""
+        """Rotate by `-angle`; the log-det is zero."""
         y = self._as_events(y)
         return self._rotate(y, -jnp.sin(self._angle))
 

@@ -1,4 +1,4 @@
-"""A chain of equal layers in constant compile time."""
+"""Chain of N alike layers, at the compile time of one."""
 
 from collections.abc import Callable
 from typing import Any
@@ -8,33 +8,33 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
-from distrax_flows._numerics import KEPT, vary_like
+from distrax_flows._core.numerics import KEPT, vary_like
 from distrax_flows.bijectors._base import Bijector
 
 __all__ = ["ScanChain"]
 
 
 class ScanChain(Bijector):
-    """Composes N bijectors that differ in their parameters only, by `jax.lax.scan`.
+    """Chain of N bijectors that differ only in their parameters, run by `jax.lax.scan`.
 
         f = f_N o ... o f_1,    f_n = layer_fn(params[n])
 
     `forward` applies the layers in the order of the parameters' leading axis, `inverse` in reverse.
-    One layer is traced and compiled, whatever N; `distrax.Chain` traces all of them.
+    Only one layer is traced and compiled for any N; `distrax.Chain` traces all of them.
 
     Args:
         layer_fn: pure function from the parameters of one layer to its bijector, whose inputs and
             outputs have the same shape.
         params: pytree of the layers' parameters, each leaf with the leading axis `[N, ...]`.
-        remat: whether gradients store the inputs of layers (and the roots of numerical inverses)
-            only, and compute all else again. If not, they store products of matrices, too; what is
-            elementwise is computed again in any case, as storing it would take longer.
-        unroll: whether each layer is compiled by itself. Steps then take up to a quarter less on a
-            CPU, as no layer's parameters are copied from and to stacks; compilation takes as much
-            longer as there are layers.
+        remat: whether gradients store only the inputs of layers (and the roots of numerical
+            inverses) and recompute everything else. If not, they also store matrix products;
+            elementwise operations are recomputed in any case, as storing them takes longer.
+        unroll: whether each layer is compiled separately. Steps then take up to a quarter less time
+            on a CPU, as no layer's parameters are copied to and from stacks. Compile time grows in
+            proportion to the number of layers.
 
     Raises:
-        ValueError: `params` holds no array, or the leading axes differ, or the layer's input and
+        ValueError: `params` holds no array, the leading axes differ, or the layer's input and
             output events have different ranks.
 
     Example:
@@ -83,20 +83,20 @@ class ScanChain(Bijector):
 
     @property
     def layers(self) -> list[distrax.Bijector]:
-        """The layers, each as a bijector of its own, f_1 first."""
+        """The layers as bijectors, f_1 first."""
         return [self._layer_fn(params) for params in unstack(self._params)]
 
     def forward_and_log_det(
         self, x: Float[Array, "..."]
     ) -> tuple[Float[Array, "..."], Float[Array, "..."]]:
-        """Applies the layers first to last."""
+        """Apply the layers first to last."""
         x = self._as_events(x)
         return self._scan("forward_and_log_det", x, reverse=False)
 
     def inverse_and_log_det(
         self, y: Float[Array, "..."]
     ) -> tuple[Float[Array, "..."], Float[Array, "..."]]:
-        """Undoes the layers last to first."""
+        """Undo the layers last to first."""
         y = self._as_events(y)
         return self._scan("inverse_and_log_det", y, reverse=True)
 
@@ -111,7 +111,7 @@ class ScanChain(Bijector):
 
 
 def unstack(layers: Any) -> list[Any]:
-    """The data of each layer, from a pytree of leaves `[N, ...]`."""
+    """Return the data of each layer, from a pytree of leaves `[N, ...]`."""
     num_layers = jax.tree.leaves(layers)[0].shape[0]
     return [jax.tree.map(lambda leaf, n=n: leaf[n], layers) for n in range(num_layers)]
 
@@ -125,22 +125,22 @@ def scan_layers(
     remat: bool = False,
     unroll: bool = False,
 ) -> tuple[tuple[Float[Array, "..."], Float[Array, "..."]], Any]:
-    """Applies layers in turn and adds up their log-dets.
+    """Apply layers in turn and add up their log-dets.
 
     Args:
-        apply: from the data of one layer, and its input, to its output and log-det, and anything
+        apply: maps the data of one layer and its input to its output, its log-det, and anything
             else, such as its new state.
         layers: pytree of the layers' data, each leaf with the leading axis `[N, ...]`.
-        x: input of the first layer that is applied.
-        reverse: whether that is the last one.
-        remat: whether gradients store the layers' inputs only, and compute all else again.
-        unroll: whether each layer is compiled by itself.
+        x: input of the layer applied first.
+        reverse: whether to apply the last layer first.
+        remat: whether gradients store only the layers' inputs and recompute everything else.
+        unroll: whether each layer is compiled separately.
 
     Returns:
-        The output and the log-det of all layers; and everything else, stacked.
+        The output and log-det of all layers; and everything else, stacked.
     """
-    # Per-layer parameters may have a batch shape, a dtype or varying axes that the input lacks: a
-    # scan's carry must have them from the start.
+    # Per-layer parameters may have a batch shape, dtype or varying axes that the input lacks. The
+    # carry of a scan must have them from the start.
     first = jax.tree.map(lambda leaf: leaf[0], layers)
     (out, log_det), _ = jax.eval_shape(apply, first, x)
     start = jnp.broadcast_to(x, out.shape).astype(out.dtype), jnp.zeros_like(log_det)
@@ -151,8 +151,8 @@ def scan_layers(
         (x, log_det), extra = apply(layer, x)
         return (x, total + log_det), extra
 
-    # What a gradient needs of each layer is copied to and from a stack of all layers'. That takes
-    # longer than most of it took to compute, but for products of matrices.
+    # What a gradient needs of each layer is copied to and from a stack for all layers. That takes
+    # longer than computing it again, except for matrix products.
     policy = _KEPT if remat else _PRODUCTS_AND_KEPT
     step = jax.checkpoint(step, prevent_cse=False, policy=policy)
     return jax.lax.scan(step, start, layers, reverse=reverse, unroll=unroll)

@@ -7,8 +7,8 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
 
-from distrax_flows._checks import check_choice, check_range, check_resolution
-from distrax_flows._numerics import hard_clip, replace_value, soft_clip
+from distrax_flows._core.checks import check_choice, check_range, check_resolution
+from distrax_flows._core.numerics import hard_clip, replace_value, soft_clip
 from distrax_flows.bijectors._base import Bijector
 from distrax_flows.bijectors._scalar import check_params, spread
 from distrax_flows.bijectors._spline_bins import Bin, bin_shares, find_bin, take
@@ -22,29 +22,29 @@ class RationalQuadraticSpline(Bijector):
     """Monotone rational-quadratic spline on an interval, with slopes bounded by construction.
 
     The interval `[a, b] = [range_min, range_max]` is cut into K bins of width w_k and height h_k;
-    s_k = h_k / w_k. With z in [0, 1] the place of x in its bin, and d_0, d_1 the slopes at the
+    s_k = h_k / w_k. With z in [0, 1] the position of x in its bin, and d_0, d_1 the slopes at the
     bin's knots divided by s_k,
 
         y = y_k + h_k (z^2 + d_0 z (1-z)) / q,              q = 1 + (d_0 + d_1 - 2) z (1-z)
         dy/dx = s_k (d_1 z^2 + 2 z (1-z) + d_0 (1-z)^2) / q^2.
 
     `params[..., :3K+1]` holds K width logits, K height logits and K+1 knot slopes, unconstrained,
-    as in `distrax.RationalQuadraticSpline`; swapping the class is a change of one word.
+    as in `distrax.RationalQuadraticSpline`; only the class name changes.
 
     Guarantees. All-zero parameters give the identity. The map is increasing and continuously
-    differentiable on the real line, and maps [a, b] onto itself: in both directions each end is
-    its own image, to the bit, and no rounding carries a value out. Every bin has at least
+    differentiable on the real line. It maps [a, b] onto itself: in both directions each end is its
+    own image, to the bit, and rounding never carries a value out. Every bin has at least
     `min_bin_size` in width and height. The slope at a knot is the harmonic mean of the slopes s of
-    the bins it joins, times a learned factor between `1 / max_slope_ratio` and `max_slope_ratio`:
-    relative to the bins, where distrax learns it in absolute terms and leaves it unbounded above.
-    So no slope anywhere is below `min_slope`, and the round trip `inverse(forward(x))` in floating
-    point is off by at most `round_trip_bound` = 2 eps max(|a|, |b|) / min_slope on [a, b], for any
-    parameters. With the defaults (8 bins, [-5, 5], float32, linear tails) that is 0.0008 at worst;
-    parameters drawn from N(0, 10^2) reach a seventh of it.
+    the two bins it joins, times a learned factor between `1 / max_slope_ratio` and
+    `max_slope_ratio`. So knot slopes are relative to the bins; distrax learns absolute ones,
+    unbounded above. Hence no slope is below `min_slope`, and the round trip `inverse(forward(x))`
+    in floating point is off by at most `round_trip_bound` = 2 eps max(|a|, |b|) / min_slope on
+    [a, b], for any parameters. With the defaults (8 bins, [-5, 5], float32, linear tails) that is
+    0.0008 at worst; parameters sampled from N(0, 10^2) reach a seventh of it.
 
-    Outside [a, b]: a line with the slope at the end ("unconstrained"), or the identity
-    ("identity", or on one side "lower_identity", "upper_identity"). With "circular" a and b are
-    one point of a circle: slopes agree there, and f(x + b - a) = f(x) + b - a.
+    Outside [a, b], the map is a line with the slope at the end ("unconstrained"), or the identity
+    ("identity"; on one side only, "lower_identity" or "upper_identity"). With "circular", a and b
+    are one point of a circle: slopes agree there, and f(x + b - a) = f(x) + b - a.
 
     Elementwise: `params[..., 0]` and the input broadcast against each other. Both directions are
     in closed form and cost the same.
@@ -55,9 +55,9 @@ class RationalQuadraticSpline(Bijector):
         range_max: the upper end b.
         boundary_slopes: one of "unconstrained", "lower_identity", "upper_identity", "identity",
             "circular".
-        min_bin_size: least width and height of a bin, in the units of the range. A fifth of the
-            mean size, `(b - a) / (5 K)`, if None.
-        min_knot_slope: None, the only value; `distrax.RationalQuadraticSpline` bounds slopes by it.
+        min_bin_size: least width and height of a bin, in the units of the range. If None, a fifth
+            of the mean size, `(b - a) / (5 K)`.
+        min_knot_slope: must be None; `distrax.RationalQuadraticSpline` bounds slopes by it.
         max_slope_ratio: bound of the learned factor at knots, above 1.
 
     Raises:
@@ -128,12 +128,12 @@ class RationalQuadraticSpline(Bijector):
 
     @property
     def min_slope(self) -> float:
-        """No slope of the spline, nor of its inverse, is below this, whatever the parameters."""
+        """Lower bound of all slopes of the spline and of its inverse, for any parameters."""
         size = self._range_max - self._range_min
         least = self._min_bin_size / (size - (self._num_bins - 1) * self._min_bin_size)
-        # With s the slope of a bin and d <= D those at its ends, relative to s, the slope inside is
+        # Let s be the slope of a bin and d <= D its end slopes relative to s. The slope inside is
         # nowhere below s min(d / 2, 1 / (1 + D)). (Half of what would hold if d = D: found by
-        # search, which the tests repeat.) A knot between bins has d s >= s / ratio for the lesser
+        # search, which the tests repeat.) A knot between bins has d s >= s / ratio for the smaller
         # s and D <= 2 ratio; an end that must have slope 1 has D = 1 / s.
         inner = least / (1 + 2 * self._max_slope_ratio)
         tail = least**2 / (1 + least) if "identity" in self._boundary_slopes else inner
@@ -147,7 +147,7 @@ class RationalQuadraticSpline(Bijector):
 
     @property
     def x_pos(self) -> Float[Array, "... K+1"]:
-        """Places of the knots, from `range_min` to `range_max`."""
+        """Positions of the knots, from `range_min` to `range_max`."""
         return self._knots[0]
 
     @property
@@ -163,13 +163,13 @@ class RationalQuadraticSpline(Bijector):
     def forward_and_log_det(
         self, x: Float[Array, "..."]
     ) -> tuple[Float[Array, "..."], Float[Array, "..."]]:
-        """Computes the spline and the logarithm of its slope."""
+        """Compute the spline and the logarithm of its slope."""
         return self._extend(x, self._forward_inside)
 
     def inverse_and_log_det(
         self, y: Float[Array, "..."]
     ) -> tuple[Float[Array, "..."], Float[Array, "..."]]:
-        """Solves a quadratic in the bin of `y`; the log-det is that of `forward`, negated."""
+        """Solve a quadratic in the bin of `y`; the log-det is that of `forward`, negated."""
         return self._extend(y, self._inverse_inside)
 
     def _forward_inside(self, logits, x):
@@ -185,7 +185,7 @@ class RationalQuadraticSpline(Bijector):
         return bin_.x + bin_.width * z, 1 / bin_.slope(z)
 
     def _extend(self, x: jax.Array, inside: Callable) -> tuple[jax.Array, jax.Array]:
-        """Continues the map `inside` of [a, b], which gives value and slope, to the real line."""
+        """Extend `inside`, which maps [a, b] to values and slopes, to the real line."""
         low, high, kind = self._range_min, self._range_max, self._boundary_slopes
         params, x = spread(self._params, self._as_events(x))
         check_resolution("[range_min, range_max]", low, high, x.dtype)
@@ -197,7 +197,7 @@ class RationalQuadraticSpline(Bijector):
             return y + turns, jnp.log(slope)
         nearest = jnp.clip(x, low, high)
         y, slope = self._onto_itself(inside, logits, nearest)
-        # Exactly the identity, rather than a slope of 1 up to rounding.
+        # Exactly the identity, not a slope of 1 up to rounding.
         keep = jnp.zeros(x.shape, bool)
         if kind in ("identity", "lower_identity"):
             keep |= x <= low
@@ -207,7 +207,7 @@ class RationalQuadraticSpline(Bijector):
         return y, jnp.where(keep, 0.0, jnp.log(slope))
 
     def _onto_itself(self, inside, logits, x):
-        """The map `inside`, less what rounding moves an end, or moves others beyond one."""
+        """Apply `inside`; undo rounding that moves an end, or moves a value beyond an end."""
         low, high = self._range_min, self._range_max
         y, slope = inside(logits, x)
         pinned = jnp.where(x <= low, low, jnp.where(x >= high, high, jnp.clip(y, low, high)))
@@ -215,7 +215,7 @@ class RationalQuadraticSpline(Bijector):
 
     @property
     def _floor(self) -> float:
-        """The least size of a bin as a share of the range."""
+        """The least size of a bin as a fraction of the range."""
         return self._min_bin_size / (self._range_max - self._range_min)
 
     def _share(self, x):
@@ -226,7 +226,7 @@ class RationalQuadraticSpline(Bijector):
 
     @property
     def _knots(self):
-        """Places, values and slopes of the knots."""
+        """Positions, values and slopes of the knots."""
         widths, heights, slopes = self._logits(self._params[..., None, :])
         shape = (*self._params.shape[:-1], self._num_bins)
         index = jnp.broadcast_to(jnp.arange(self._num_bins), shape)
@@ -238,12 +238,12 @@ class RationalQuadraticSpline(Bijector):
         return [jnp.concatenate(pair, axis=-1) for pair in starts_and_ends]
 
     def _bin(self, widths, heights, slopes, i) -> Bin:
-        """The bin of index `i`, [...], from the logits [..., K] and raw slopes [..., K + 1]."""
+        """Return the bin of index `i`, [...]; logits are [..., K] and raw slopes [..., K + 1]."""
         last, kind = self._num_bins - 1, self._boundary_slopes
         size, floor = self._range_max - self._range_min, self._floor
         free = 1 - self._num_bins * floor
 
-        # An end bin is its own neighbour, but on a circle the first follows the last.
+        # An end bin is its own neighbour. On a circle, though, the first follows the last.
         circular = kind == "circular"
         before = jnp.where(i == 0, last if circular else 0, i - 1)
         after = jnp.where(i == last, 0 if circular else last, i + 1)

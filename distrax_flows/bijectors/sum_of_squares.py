@@ -7,13 +7,13 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
 
-from distrax_flows._checks import (
+from distrax_flows._core.checks import (
     check_positive,
     check_positive_int,
     check_range,
     check_resolution,
 )
-from distrax_flows._numerics import soft_clip
+from distrax_flows._core.numerics import soft_clip
 from distrax_flows.bijectors._base import Bijector
 from distrax_flows.bijectors._scalar import (
     check_params,
@@ -24,8 +24,8 @@ from distrax_flows.bijectors._scalar import (
 
 __all__ = ["SumOfSquares"]
 
-# Equal polynomials with equal factors would have equal gradients, at every step: the second one
-# learns at half the pace.
+# Equal factors would give equal polynomials equal gradients at every step, so the second
+# polynomial learns at half the pace.
 _FACTORS = (1.0, 0.5)
 
 
@@ -38,23 +38,23 @@ class SumOfSquares(Bijector):
         y = (a + b) / 2 + (b - a) (params_0 + 1/2 int_0^t q(v) dv)
         q(t) = eps + p_1(t)^2 + p_2(t)^2,   p_k(t) = sqrt((1 - eps) / 2) + sum_j a_kj T_j(t)
 
-    j = 0..L. The coefficients a_kj are the other parameters, first those of p_1, bounded by
-    `c tanh(. / c)`, c = max_coefficient, and halved in p_2. Two squares are enough: any
+    j = 0..L. The coefficients a_kj are the other parameters, those of p_1 first. They are bounded
+    by `c tanh(. / c)`, c = max_coefficient, and halved in p_2. Two squares are enough: any
     non-negative polynomial is the sum of two. The paper writes the p_k in powers of x, on the whole
-    line, unbounded; powers make training slow, and no number format holds such polynomials far out.
+    line, unbounded. Powers make training slow, and such polynomials overflow far out.
 
     Guarantees. All-zero parameters give the identity. The map is increasing and continuously
-    differentiable on the real line, and infinitely often but at a and b. Its slope, q, stays above
-    eps and below 2 (1 + c (L + 1))^2, for any parameters. In float32 with the defaults and L = 3,
-    `inverse(forward(x))` is off by less than 1e-4 (b - a) for any coefficients.
+    differentiable on the real line, and infinitely often except at a and b. Its slope, q, stays
+    above eps and below 2 (1 + c (L + 1))^2 for any parameters. In float32 with the defaults and
+    L = 3, `inverse(forward(x))` is off by less than 1e-4 (b - a) for any coefficients.
 
     Elementwise: `params[..., 0]` and the input broadcast against each other. `forward` takes
-    O(L^2) operations: a quadrature that is exact for polynomials, all of whose terms are positive.
+    O(L^2) operations: a quadrature that is exact for polynomials and has only positive terms.
     `inverse` finds a root, at the cost of ten to twenty evaluations, and is exact on the lines.
 
     Args:
         params: `[..., 2L + 3]`, float32 or wider.
-        degree: the degree L of the polynomials that are squared.
+        degree: the degree L of the squared polynomials.
         range_min: the lower end a.
         range_max: the upper end b.
         max_coefficient: the bound c.
@@ -108,20 +108,20 @@ class SumOfSquares(Bijector):
 
     @property
     def degree(self) -> int:
-        """The degree L of the polynomials that are squared."""
+        """The degree L of the squared polynomials."""
         return self._degree
 
     def forward_and_log_det(
         self, x: Float[Array, "..."]
     ) -> tuple[Float[Array, "..."], Float[Array, "..."]]:
-        """Computes the polynomial and the logarithm of its slope."""
+        """Compute the polynomial and the logarithm of its slope."""
         params, x = self._aligned(x)
         return forward_with_tails(self._curve(params), x, self._range_min, self._range_max)
 
     def inverse_and_log_det(
         self, y: Float[Array, "..."]
     ) -> tuple[Float[Array, "..."], Float[Array, "..."]]:
-        """Finds the root; the log-det is that of `forward` there, negated."""
+        """Find the root; the log-det is that of `forward` there, negated."""
         params, y = self._aligned(y)
         return inverse_with_tails(self._curve(params), y, self._range_min, self._range_max)
 

@@ -1,4 +1,4 @@
-"""Maps between the real line and a support that is a part of it."""
+"""Maps between the real line and a support within it."""
 
 import math
 
@@ -6,21 +6,21 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
-from distrax_flows._checks import check_range, check_resolution
+from distrax_flows._core.checks import check_range, check_resolution
 from distrax_flows.bijectors._base import Bijector
 
 __all__ = ["Logit", "Softplus"]
 
 
 class Softplus(Bijector):
-    """Maps the real line onto the positive half-line: `y = log(1 + e^x)`.
+    """Map of the real line onto the positive half-line: `y = log(1 + e^x)`.
 
         log|dy/dx| = -log(1 + e^-x),   x = log(e^y - 1) = y + log(1 - e^-y)
 
     Stable in both directions up to 1e4 and beyond. In `inverse`, a value outside the support,
-    y <= 0, has a log-det of -inf, a finite image and zero gradients: a density built on it is
-    exactly zero there. `forward` stays inside: far out (in float32 below x = -87) it gives the
-    least positive number that is not subnormal.
+    y <= 0, has a log-det of -inf, a finite image and zero gradients, so a density built on it is
+    exactly zero there. `forward` stays inside: far out (in float32 below x = -87) it returns the
+    smallest positive number that is not subnormal.
 
     Elementwise; both directions are in closed form and cost the same.
 
@@ -39,16 +39,16 @@ class Softplus(Bijector):
     def forward_and_log_det(
         self, x: Float[Array, "..."]
     ) -> tuple[Float[Array, "..."], Float[Array, "..."]]:
-        """Computes the softplus, and the logarithm of its slope, the sigmoid."""
+        """Compute the softplus, and the logarithm of its slope, the sigmoid."""
         x = self._as_events(x)
-        # A sample that rounds to 0 would have left the support of its own density.
+        # A sample that rounds to 0 would leave the support of its own density.
         tiny = jnp.finfo(x.dtype).tiny
         return jnp.maximum(jax.nn.softplus(x), tiny), jax.nn.log_sigmoid(x)
 
     def inverse_and_log_det(
         self, y: Float[Array, "..."]
     ) -> tuple[Float[Array, "..."], Float[Array, "..."]]:
-        """Computes `log(e^y - 1)`; the log-det is -inf where y is not positive."""
+        """Compute `log(e^y - 1)`; the log-det is -inf where y is not positive."""
         y = self._as_events(y)
         outside = _is_zero_or_less(y)
         y = jnp.where(outside, 1, y)
@@ -57,14 +57,14 @@ class Softplus(Bijector):
 
 
 class Logit(Bijector):
-    """Maps an open interval onto the real line: `y = log(x - low) - log(high - x)`.
+    """Map of an open interval onto the real line: `y = log(x - low) - log(high - x)`.
 
         log|dy/dx| = log(high - low) - log(x - low) - log(high - x)
 
     The inverse is a scaled sigmoid, `x = low + (high - low) sigma(y)`. In `forward`, a value
     outside the support, x <= low or x >= high, has a log-det of -inf, a finite image and zero
-    gradients: a density built on it is exactly zero there. `inverse` stays inside: far out, where
-    the sigmoid meets 0 or 1, it gives the number next to the end.
+    gradients, so a density built on it is exactly zero there. `inverse` stays inside: far out,
+    where the sigmoid rounds to 0 or 1, it returns the number next to the end.
 
     Elementwise; both directions are in closed form and cost the same.
 
@@ -104,7 +104,7 @@ class Logit(Bijector):
     def forward_and_log_det(
         self, x: Float[Array, "..."]
     ) -> tuple[Float[Array, "..."], Float[Array, "..."]]:
-        """Computes the logit; the log-det is -inf where x is not inside the interval."""
+        """Compute the logit; the log-det is -inf where x is not inside the interval."""
         x = self._as_events(x)
         check_resolution("[low, high]", self._low, self._high, x.dtype)
         outside = _is_zero_or_less(x - self._low) | _is_zero_or_less(self._high - x)
@@ -116,17 +116,17 @@ class Logit(Bijector):
     def inverse_and_log_det(
         self, y: Float[Array, "..."]
     ) -> tuple[Float[Array, "..."], Float[Array, "..."]]:
-        """Computes the scaled sigmoid and the logarithm of its slope."""
+        """Compute the scaled sigmoid and the logarithm of its slope."""
         y = self._as_events(y)
         check_resolution("[low, high]", self._low, self._high, y.dtype)
         size = self._high - self._low
-        # Measured from the nearer end, so that rounding never steps over either.
+        # Measured from the nearer end, so rounding never crosses either.
         x = jnp.where(
             y < 0,
             self._low + size * jax.nn.sigmoid(y),
             self._high - size * jax.nn.sigmoid(-y),
         )
-        # A sample that rounds to an end would have left the support of its own density.
+        # A sample that rounds to an end would leave the support of its own density.
         low, high = (jnp.asarray(end, x.dtype) for end in (self._low, self._high))
         tiny = jnp.finfo(x.dtype).tiny
         least = jnp.maximum(jnp.nextafter(low, high), low + tiny)
@@ -136,5 +136,5 @@ class Logit(Bijector):
 
 
 def _is_zero_or_less(x):
-    # A subnormal number counts as zero: some machines flush it, and 1 / x overflows.
+    # A subnormal number counts as zero: some machines flush it to zero, and 1 / x overflows.
     return x < jnp.finfo(x.dtype).tiny

@@ -5,42 +5,43 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
-from distrax_flows._checks import check_float_array
-from distrax_flows._numerics import align, matvec, sum_last, value_and_slope, vary_like
-from distrax_flows._types import Activation
+from distrax_flows._core.checks import check_float_array
+from distrax_flows._core.numerics import align, matvec, sum_last, value_and_slope, vary_like
+from distrax_flows._core.types import Activation
 from distrax_flows.bijectors._base import Bijector
-from distrax_flows.bijectors.planar import check_activation, make_feasible, solve_unit
+from distrax_flows.bijectors.planar import check_unit, make_feasible, solve_unit
 
 __all__ = ["Sylvester"]
 
 
 class Sylvester(Bijector):
-    """M planar flows at once, triangular in the coordinates that an orthogonal map gives.
+    """Sylvester flow: M planar flows at once, triangular in the coordinates of an orthogonal map.
 
     With Q orthogonal, R1 and R2 upper triangular, and z the first M coordinates of `Q^T x`:
 
         y = Q T(Q^T x),    T(z) = z + R1 h(R2 z + b),  the other coordinates unchanged
         log|det| = sum_i log(1 + m_i h'(R2 z + b)_i),    m_i = r1_ii r2_ii
 
-    Invertible as every m_i is above -1: r1_ii is first multiplied by `m(a) / a`, a = r1_ii r2_ii,
-    with m as in `Planar`. R1 = 0 gives the identity. With M = 1 this is a planar flow whose u is
-    parallel to w. The paper's variants differ in the orthogonal map: any (orthogonal), a product
-    of reflections (Householder), or permutations that alternate between layers (triangular).
+    Invertible because every m_i is above -1: r1_ii is first multiplied by `m(a) / a` with
+    a = r1_ii r2_ii and m as in `Planar`. R1 = 0 gives the identity. With M = 1 this is a planar
+    flow whose u is parallel to w. The paper's variants differ in the orthogonal map: any
+    (orthogonal), a product of reflections (Householder), or permutations that alternate between
+    layers (triangular).
 
-    `forward` takes two products of a matrix and a vector. `inverse` solves from the last coordinate
-    up, one scalar root each: M steps. Both are differentiable, the roots implicitly.
+    `forward` takes two matrix-vector products. `inverse` solves from the last coordinate up, with
+    one scalar root each: M steps. Both are differentiable; the roots implicitly.
 
     Args:
         r1: `[..., M, M]`; entries below the diagonal are ignored.
         r2: `[..., M, M]`; entries below the diagonal are ignored.
         b: `[..., M]`, offsets.
-        orthogonal: Q, a bijector of vectors of size D such as `Householder` or `Permutation`, the
-            identity if None. Any bijector of constant Jacobian will do: it needn't be orthogonal.
-        activation: h, elementwise, with slopes between 0 and 1 everywhere; see `Planar`.
+        orthogonal: Q, a bijector of vectors of size D such as `Householder` or `Permutation`; the
+            identity if None. Any bijector with a constant Jacobian works, orthogonal or not.
+        unit: h, elementwise, with slopes between 0 and 1 everywhere; see `Planar`.
 
     Raises:
         TypeError: a parameter is not a floating array, `orthogonal` is not a bijector, or
-            `activation` not a function.
+            `unit` not a function.
         ValueError: the shapes of `r1`, `r2` and `b` don't agree, or `orthogonal` is not a bijector
             of vectors with a constant Jacobian; or, when called, M is above D.
 
@@ -64,7 +65,7 @@ class Sylvester(Bijector):
         r2: Float[Array, "... M M"],
         b: Float[Array, "... M"],
         orthogonal: distrax.Bijector | None = None,
-        activation: Activation = jnp.tanh,
+        unit: Activation = jnp.tanh,
     ):
         super().__init__(event_ndims_in=1)
         self._r1 = check_float_array("r1", r1, min_ndim=2)
@@ -79,34 +80,34 @@ class Sylvester(Bijector):
         if orthogonal is not None:
             _check_linear(orthogonal)
         self._orthogonal = orthogonal
-        self._activation = check_activation(activation)
+        self._unit = check_unit(unit)
 
     @property
     def num_units(self) -> int:
-        """The number of coordinates that change, M."""
+        """The number of coordinates that are transformed, M."""
         return self._b.shape[-1]
 
     @property
     def orthogonal(self) -> distrax.Bijector | None:
-        """The orthogonal map, None for the identity."""
+        """The orthogonal map; None for the identity."""
         return self._orthogonal
 
     def forward_and_log_det(
         self, x: Float[Array, "... D"]
     ) -> tuple[Float[Array, "... D"], Float[Array, "..."]]:
-        """Computes `y = Q T(Q^T x)`."""
+        """Compute `y = Q T(Q^T x)`."""
         x = self._as_events(x)
         return self._conjugate(x, self._transform)
 
     def inverse_and_log_det(
         self, y: Float[Array, "... D"]
     ) -> tuple[Float[Array, "... D"], Float[Array, "..."]]:
-        """Solves for the coordinates one by one; the log-det is that of `forward`, negated."""
+        """Solve for the coordinates one by one; the log-det is that of `forward`, negated."""
         y = self._as_events(y)
         return self._conjugate(y, self._solve)
 
     def _conjugate(self, x, transform):
-        """Applies Q^T, `transform` to the first M coordinates, and Q, whose log-dets cancel."""
+        """Apply Q^T, then `transform` to the first M coordinates, then Q; its log-dets cancel."""
         size = self.num_units
         if size > x.shape[-1]:
             raise ValueError(
@@ -124,7 +125,7 @@ class Sylvester(Bijector):
 
     def _transform(self, z):
         z, b, (upper1, diagonal1), (upper2, diagonal2), m = self._aligned(z)
-        h, slope = value_and_slope(self._activation, matvec(upper2, z) + diagonal2 * z + b)
+        h, slope = value_and_slope(self._unit, matvec(upper2, z) + diagonal2 * z + b)
         y = z + matvec(upper1, h) + diagonal1 * h
         return y, sum_last(jnp.log1p(slope * m), y)
 
@@ -137,8 +138,8 @@ class Sylvester(Bijector):
             z, h = known  # zero at and before i, where the strictly upper rows are zero too
             left = y[..., i] - jnp.sum(upper1[..., i, :] * h, axis=-1)
             offset = b[..., i] + jnp.sum(upper2[..., i, :] * z, axis=-1)
-            a = solve_unit(m[..., i], diagonal2[..., i] * left + offset, self._activation)
-            h_i = self._activation(a)
+            a = solve_unit(m[..., i], diagonal2[..., i] * left + offset, self._unit)
+            h_i = self._unit(a)
             z_i = left - diagonal1[..., i] * h_i
             return (z.at[..., i].set(z_i), h.at[..., i].set(h_i)), None
 
@@ -147,9 +148,9 @@ class Sylvester(Bijector):
         return z, -self._transform(z)[1]
 
     def _aligned(self, z):
-        """Gives z and b; strictly upper part and diagonal of R1, made feasible, and of R2; m.
+        """Return z and b; strict upper part and diagonal of R1, made feasible, and of R2; and m.
 
-        Matrices have one axis more than vectors, which have the same rank.
+        Matrices have one axis more than vectors; all vectors have the same rank.
         """
         r1, r2, z, b = align(self._r1, self._r2, z[..., None], self._b[..., None])
         diagonal1, diagonal2 = (jnp.diagonal(r, axis1=-2, axis2=-1) for r in (r1, r2))

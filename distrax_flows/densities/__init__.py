@@ -1,4 +1,4 @@
-"""Toy target densities: exact draws, exact log-density and entropy, as distrax distributions.
+"""Toy target densities: distrax distributions with exact samples, log-density and entropy.
 
 | name | what it looks like | event |
 |-|-|-|
@@ -18,7 +18,7 @@
 | spiral_galaxy | five short arms that sharpen outwards | (2,) |
 | two_gaussians | on the line, N(-2, 1) and N(2, 1) | (1,) |
 
-The formula, the source and the accuracy of each stand with its constructor.
+Each constructor documents its formula, source and accuracy.
 
 >>> import jax
 >>> from distrax_flows import densities
@@ -36,9 +36,9 @@ import jax.numpy as jnp
 from jax.typing import DTypeLike
 
 from distrax_flows.densities._base import ToyDensity
-from distrax_flows.densities.checkerboard import checkerboard
-from distrax_flows.densities.curves import moons, swissroll
-from distrax_flows.densities.energies import (
+from distrax_flows.densities._checkerboard import checkerboard
+from distrax_flows.densities._curves import moons, swissroll
+from distrax_flows.densities._energies import (
     banana,
     energy1,
     energy2,
@@ -48,11 +48,11 @@ from distrax_flows.densities.energies import (
     u3,
     u4,
 )
-from distrax_flows.densities.mixtures import eight_gaussians, gaussian_blobs, two_gaussians
-from distrax_flows.densities.pinwheel import pinwheel
-from distrax_flows.densities.radial import half_circle, u1
-from distrax_flows.densities.rings import circles, rings
-from distrax_flows.densities.spirals import spiral_galaxy, two_spirals
+from distrax_flows.densities._mixtures import eight_gaussians, gaussian_blobs, two_gaussians
+from distrax_flows.densities._pinwheel import pinwheel
+from distrax_flows.densities._radial import half_circle, u1
+from distrax_flows.densities._rings import circles, rings
+from distrax_flows.densities._spirals import spiral_galaxy, two_spirals
 
 __all__ = ["ToyDensity", "get", "names"]
 
@@ -82,7 +82,7 @@ _CONSTRUCTORS: dict[str, Callable[..., ToyDensity]] = {
 
 
 def names() -> tuple[str, ...]:
-    """The names that `get` knows, in the order of the table above.
+    """Return the names that `get` accepts, in the order of the table above.
 
     >>> names()[:3]
     ('banana', 'gaussian_blobs', 'energy1')
@@ -91,18 +91,17 @@ def names() -> tuple[str, ...]:
 
 
 def get(name: str, dtype: DTypeLike = jnp.float32) -> ToyDensity:
-    """The density of that name.
+    """Return the density called `name`.
 
     Args:
-      name: one of `names()`.
-      dtype: of the draws and the entropy, float32 or float64; `log_prob` follows its argument.
+        name: one of `names()`.
+        dtype: of the samples and the entropy, float32 or float64; `log_prob` follows its argument.
 
     Returns:
-      A `distrax.Distribution` with the event shape (2,), for `two_gaussians` (1,), and the batch
-      shape ().
+        A `distrax.Distribution` with event shape (2,) (`two_gaussians`: (1,)) and batch shape ().
 
     Raises:
-      ValueError: if there is no density of that name, or `dtype` is neither of the two.
+        ValueError: if there is no density called `name`, or `dtype` is neither of the two.
 
     >>> get("checkerboard").log_prob([[1.0, 1.0], [1.0, 3.0]])
     Array([-3.465736,      -inf], dtype=float32)

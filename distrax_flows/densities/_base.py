@@ -1,4 +1,4 @@
-"""The base class of the toy densities, and the maths that several of them share."""
+"""Base class of the toy densities, and maths shared by several of them."""
 
 import abc
 import math
@@ -14,24 +14,24 @@ __all__ = ["ToyDensity", "gauss_legendre", "gaussian_mixture_log_prob", "polar"]
 
 
 class ToyDensity(distrax.Distribution):
-    """A target density with exact draws, log-density and entropy.
+    """Target density with exact samples, log-density and entropy.
 
-    Abstract. A subclass is final and writes `_sample_n(key, n) -> [n, D]`, in `self.dtype`, and
+    Abstract. A subclass is final and implements `_sample_n(key, n) -> [n, D]`, in `self.dtype`, and
     `_log_prob_n([N, D]) -> [N]`, in the dtype of its argument; D is the event size.
 
-    Guarantees: the batch shape is (). `log_prob` takes any leading shape and answers in the dtype
-    of its argument, computed in at least float32. At finite points it is never NaN, its gradient is
-    finite, and outside a bounded support it is -inf. A density is a pytree: its arrays are leaves
-    and everything else is static, so equal densities share one compilation.
+    Guarantees: the batch shape is (). `log_prob` accepts any leading shape and returns the dtype of
+    its argument, computed in at least float32. At finite points it is never NaN and its gradient is
+    finite; outside a bounded support it is -inf. A density is a pytree whose arrays are leaves and
+    whose other fields are static, so equal densities share one compilation.
 
     Args:
-      name: the name under which `get` knows the density.
-      entropy: the differential entropy in nats.
-      event_size: D.
-      dtype: float32 or float64, the dtype of the draws and of the entropy.
+        name: the name under which `get` knows the density.
+        entropy: the differential entropy in nats.
+        event_size: D.
+        dtype: float32 or float64, the dtype of the samples and of the entropy.
 
     Raises:
-      ValueError: if `dtype` is neither float32 nor float64.
+        ValueError: if `dtype` is neither float32 nor float64.
     """
 
     def __init__(
@@ -57,23 +57,23 @@ class ToyDensity(distrax.Distribution):
 
     @property
     def batch_shape(self) -> tuple[int, ...]:
-        """Always ()."""
+        """The batch shape, always ()."""
         return ()
 
     @property
     def dtype(self) -> jnp.dtype:
-        """The dtype of the draws."""
+        """The dtype of the samples."""
         return self._dtype
 
     def entropy(self) -> Float[Array, ""]:
-        """The differential entropy in nats."""
+        """Return the differential entropy in nats."""
         return jnp.asarray(self._entropy, self._dtype)
 
     def log_prob(self, value: Shaped[ArrayLike, "... D"]) -> Float[Array, "..."]:
-        """The log-density at `value`.
+        """Return the log-density at `value`.
 
         Raises:
-          ValueError: if the last axis of `value` is not the event's.
+            ValueError: if the last axis of `value` does not have the event size.
         """
         x = jnp.asarray(value)
         if x.shape[-1:] != self.event_shape:
@@ -82,14 +82,14 @@ class ToyDensity(distrax.Distribution):
             )
         if not jnp.issubdtype(x.dtype, jnp.floating):
             x = x.astype(self._dtype)
-        # One flat batch axis spares every subclass the general rank; half precision is too coarse
-        # for the narrow ridges, so it is only the format of the answer.
+        # With one flat batch axis, subclasses need not handle general ranks. Half precision is too
+        # coarse for the narrow ridges, so it is used only for the result.
         flat = x.reshape(-1, self._event_size).astype(jnp.promote_types(x.dtype, jnp.float32))
         return self._log_prob_n(flat).reshape(x.shape[:-1]).astype(x.dtype)
 
     @abc.abstractmethod
     def _log_prob_n(self, x: Float[Array, "N D"]) -> Float[Array, " N"]:
-        """The log-density of a flat batch, in the dtype of `x`."""
+        """Return the log-density of a flat batch, in the dtype of `x`."""
 
 
 def gaussian_mixture_log_prob(
@@ -98,11 +98,11 @@ def gaussian_mixture_log_prob(
     log_weights: Float[ArrayLike, " K"],
     scale: float,
 ) -> Float[Array, " N"]:
-    """Log sum_k w_k N(x; c_k, scale^2 I)."""
+    """Return log sum_k w_k N(x; c_k, scale^2 I)."""
     c = jnp.asarray(centers, x.dtype)
     exponent = jnp.asarray(log_weights, x.dtype)[None, :]
-    # From differences: |x|^2 - 2 x.c + |c|^2 as a matrix product would cancel in float32. One
-    # coordinate at a time, so that no array is larger than [N, K].
+    # Use differences: |x|^2 - 2 x.c + |c|^2 as a matrix product would cancel in float32. Handle one
+    # coordinate at a time, so no array is larger than [N, K].
     for d in range(x.shape[-1]):
         z = (x[:, d, None] - c[None, :, d]) / scale
         exponent = exponent - 0.5 * z**2
@@ -111,9 +111,9 @@ def gaussian_mixture_log_prob(
 
 
 def polar(x: Float[Array, "N 2"]) -> tuple[Float[Array, " N"], Float[Array, " N"]]:
-    """The radius and the angle in [-pi, pi] of each point; at the origin their gradients are 0."""
+    """Return radius and angle in [-pi, pi] of each point; at the origin their gradients are 0."""
     at_origin = jnp.all(x == 0, axis=-1)
-    # sqrt and arctan2 have no derivative at 0, and `where` alone would let their NaN through.
+    # sqrt and arctan2 have no derivative at 0, and `where` alone would let their NaN pass.
     x1 = jnp.where(at_origin, 1.0, x[:, 0])
     radius = jnp.where(at_origin, 0.0, jnp.hypot(x1, x[:, 1]))
     angle = jnp.where(at_origin, 0.0, jnp.arctan2(x[:, 1], x1))
@@ -123,10 +123,10 @@ def polar(x: Float[Array, "N 2"]) -> tuple[Float[Array, " N"], Float[Array, " N"
 def gauss_legendre(
     edges: Float[np.ndarray, " P+1"],
 ) -> tuple[Float[np.ndarray, " 16*P"], Float[np.ndarray, " 16*P"]]:
-    """Nodes and weights of the composite rule with 16 nodes in each panel between `edges`.
+    """Return nodes and weights of the composite rule with 16 nodes in each panel between `edges`.
 
-    A panel up to five standard deviations of a Gaussian integrand is exact to about 1e-9. Many
-    short panels instead of one long rule: its nodes would cost an eigenproblem of their number.
+    A panel of up to five standard deviations of a Gaussian integrand is exact to about 1e-9. Many
+    short panels avoid the large eigenproblem that one long rule would need for its nodes.
     """
     nodes, weights = np.polynomial.legendre.leggauss(16)
     half = np.diff(edges)[:, None] / 2

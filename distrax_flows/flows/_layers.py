@@ -1,4 +1,4 @@
-"""The layers that flows are made of, from the options of a builder."""
+"""The layers of flows, made from the options of a builder."""
 
 from collections.abc import Callable, Sequence
 from typing import NamedTuple
@@ -10,7 +10,7 @@ import jax.numpy as jnp
 import jmp
 
 from distrax_flows import families
-from distrax_flows._types import Activation
+from distrax_flows._core.types import Activation, Shape
 from distrax_flows.bijectors import Reverse
 from distrax_flows.families import Family
 from distrax_flows.modules import MLP, GivenFirst, Layer, Learned, Stack
@@ -25,16 +25,18 @@ class Layers(NamedTuple):
     num_layers: int
     hidden_sizes: Sequence[int]
     activation: Activation
-    between: Layer
+    between: Layer | None
     context: jax.Array | None
     remat: bool
     unroll: bool
     policy: jmp.Policy | None
+    event_ndims: int
 
-    def network(self, event_size: int, family: Family, name: str | None = None) -> MLP:
-        """A dense network, to the parameters of a family for each dimension of an event."""
+    def network(self, event_shape: int | Shape, family: Family, name: str | None = None) -> MLP:
+        """Return a dense network that computes a family's parameters for each entry of an event."""
+        shape = (event_shape,) if isinstance(event_shape, int) else event_shape
         return MLP(
-            (event_size, family.num_params),
+            (*shape, family.num_params),
             self.hidden_sizes,
             self.activation,
             start=family.start,
@@ -43,43 +45,50 @@ class Layers(NamedTuple):
         )
 
     def stack(self, layer: Callable[..., distrax.Bijector]) -> Stack:
-        """All layers of a flow, each like `layer`."""
-        return Stack(layer, self.num_layers, remat=self.remat, unroll=self.unroll)
+        """Return all layers of a flow, each like `layer`."""
+        return Stack(
+            layer,
+            self.num_layers,
+            event_ndims=self.event_ndims,
+            remat=self.remat,
+            unroll=self.unroll,
+        )
 
     def mixed(self, bijector: distrax.Bijector) -> distrax.Bijector:
-        """The bijector, after which `between` mixes the dimensions."""
-        return distrax.Chain([Learned(self.between), bijector])
+        """Return the bijector followed by `between`, which mixes the dimensions."""
+        between = Reverse() if self.between is None else Learned(self.between)
+        return distrax.Chain([between, bijector])
 
 
 def reaching_spline(num_bins: int, range_min: float, range_max: float) -> Family:
-    """Splines, and at their data end an affine map: their interval is not all that they reach.
+    """Return splines with an affine map at their data end, to reach beyond their interval.
 
-    A layer scales by no more than exp(2), so that rounding errors grow little from layer to layer.
+    A layer scales by at most exp(2), so rounding errors grow little from layer to layer.
     """
     spline = families.spline(num_bins, range_min, range_max)
     return families.chain(families.affine(max_log_scale=2.0), spline)
 
 
 def elementwise_layer(family: Family, layers: Layers) -> Layer:
-    """Transforms each dimension independently, given the context if there is one."""
+    """Return a layer that transforms each dimension independently, given the context, if any."""
 
     def layer(x: jax.Array) -> distrax.Bijector:
-        event_size = x.shape[-1]
+        event_shape = x.shape[x.ndim - layers.event_ndims :]
         if layers.context is None:
-            shape = (event_size, family.num_params)
+            shape = (*event_shape, family.num_params)
             init = starting_at(family.start, shape)
             params = hk.get_parameter("params", shape, x.dtype, init)
         else:
-            params = layers.network(event_size, family)(layers.context)
-        return distrax.Block(family.bijector(params), 1)
+            params = layers.network(event_shape, family)(layers.context)
+        return distrax.Block(family.bijector(params), layers.event_ndims)
 
     return layer
 
 
 def coupling_layer(family: Family, layers: Layers) -> Layer:
-    """Transforms the second half of the event given the first, then mixes the dimensions.
+    """Return a layer that transforms the second half of the event given the first, then mixes.
 
-    A single dimension is transformed on its own.
+    A single dimension is transformed unconditionally.
     """
 
     def layer(x: jax.Array) -> distrax.Bijector:
@@ -102,10 +111,10 @@ def coupling_layer(family: Family, layers: Layers) -> Layer:
 def angle_layers(
     layers: Layers, coupled: bool, normalize: Layer | None
 ) -> Callable[[jax.Array | None], Layer]:
-    """From the dimensions that are no circles to the layers of those that are.
+    """Return a function from the dimensions not on circles to the layers of those on circles.
 
-    Made once, so that all uses of a flow share its parameters. Every layer transforms every circle:
-    the first half of them, and the other half given the first.
+    The layers are created once, so that all uses of a flow share their parameters. Every layer
+    transforms every circle: the first half of them, and the other half given the first.
     """
     family = families.circular_spline()
     if not coupled:
@@ -134,7 +143,7 @@ def angle_layers(
 
 
 def _join(*arrays: jax.Array | None) -> jax.Array | None:
-    """Features side by side, their batch axes broadcast; None if there are none."""
+    """Concatenate features, with batch axes broadcast; None if there are none."""
     present = [array for array in arrays if array is not None]
     if not present:
         return None

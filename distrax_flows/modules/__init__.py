@@ -1,7 +1,7 @@
 """Haiku modules: conditioner networks, and layers that own their parameters.
 
-A layer is anything that, called with its input inside a Haiku transform, returns a bijector over
-arrays. `Learned` makes it one itself; `Stack` repeats it.
+A layer is anything that returns a bijector over arrays when called with its input inside a Haiku
+transform. `Learned` turns a layer into a bijector; `Stack` repeats it.
 """
 
 from distrax_flows.modules.fixed import is_fixed
@@ -21,7 +21,7 @@ from distrax_flows.modules.normalization import (
     RobustStandardize,
     Standardize,
 )
-from distrax_flows.modules.residual import PlanarLayer, RadialLayer, SylvesterLayer
+from distrax_flows.modules.planar import PlanarLayer, RadialLayer, SylvesterLayer
 from distrax_flows.modules.stack import Stack
 
 __all__ = [

@@ -1,4 +1,4 @@
-"""Locations and scales of the columns of a batch, at any scale that the dtype can hold."""
+"""Locations and scales of the columns of a batch, at any scale the dtype can represent."""
 
 import jax
 import jax.numpy as jnp
@@ -13,7 +13,7 @@ __all__ = [
 
 
 def rows_of(x):
-    """The rows of the first batch, `[N, D]`, or raise if there are none."""
+    """Return the rows of the first batch, `[N, D]`; raise if there are none."""
     if x.size == 0:
         raise ValueError(
             "The first batch must have at least one row, from which layers take a mean and a "
@@ -23,15 +23,15 @@ def rows_of(x):
 
 
 def mean_and_log_deviation(rows):
-    """Means and logarithms of standard deviations, `[D]`."""
+    """Return means and logarithms of standard deviations, `[D]`."""
     mean, scale, variance = _scaled_moments(rows)
-    # Of a dimension that does not vary, the deviation counts as 1.
+    # The standard deviation of a constant dimension counts as 1.
     log_deviation = jnp.log(scale) + 0.5 * jnp.log(positive(variance))
     return mean, jnp.where(variance > 0, log_deviation, 0)
 
 
 def median_and_log_range(rows):
-    """Medians and logarithms of normalised interquartile ranges, `[D]`."""
+    """Return medians and logarithms of normalised interquartile ranges, `[D]`."""
     low, median, high = jnp.quantile(rows, jnp.array([0.25, 0.5, 0.75], rows.dtype), axis=0)
     deviation = (high - low) / 1.349  # the interquartile range of a standard normal
     log_deviation = jnp.log(positive(deviation))
@@ -39,17 +39,17 @@ def median_and_log_range(rows):
 
 
 def mean_and_variance(x):
-    """Means and variances `[D]` over all batch axes."""
+    """Return means and variances `[D]` over all batch axes."""
     mean, scale, variance = _scaled_moments(x.reshape(-1, x.shape[-1]))
     return mean, scale * scale * variance
 
 
 def _scaled_moments(rows):
-    """Means `[D]`, and variances in units of the square of a scale, which come second.
+    """Return means `[D]`, a scale `[D]`, and variances in units of the square of that scale.
 
-    Differences from some row are taken before sums are: sums of a million float32 are off in the
-    third digit, and a dimension that does not vary has a variance of exactly zero. They are divided
-    by the largest before they are squared: squares of 1e-20, or 1e20, are no float32 numbers.
+    Differences from one row are taken first: sums of a million float32 values are off in the third
+    digit, and a constant dimension then has a variance of exactly zero. The differences are divided
+    by the largest before squaring, because squares of 1e-20 or 1e20 leave the range of float32.
     """
     some = jax.lax.stop_gradient(rows[0])
     differences = rows - some[None]
@@ -60,5 +60,5 @@ def _scaled_moments(rows):
 
 
 def positive(values):
-    """Zeros, of dimensions that do not vary, become 1."""
+    """Replace zeros, which belong to constant dimensions, by 1."""
     return jnp.where(values > 0, values, 1)

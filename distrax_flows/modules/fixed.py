@@ -1,4 +1,4 @@
-"""Numbers that a flow keeps beside its parameters: no optimizer may move them."""
+"""Fixed arrays among a flow's parameters, which no optimizer may move."""
 
 from collections.abc import Callable
 from typing import Any
@@ -6,7 +6,7 @@ from typing import Any
 import haiku as hk
 import jax
 
-from distrax_flows._types import Shape
+from distrax_flows._core.types import Shape
 
 __all__ = ["get_fixed", "is_fixed"]
 
@@ -14,26 +14,26 @@ _PREFIX = "fixed_"
 
 
 def get_fixed(name: str, shape: Shape, dtype: Any, init: Callable[..., jax.Array]) -> jax.Array:
-    """Return an array that is made at initialisation and never trained.
+    """Return an array that is created at initialisation and never trained.
 
-    Haiku stores it among the parameters, as `fixed_<name>`. No gradient reaches it, and `fit` hands
-    it neither to the optimizer nor to a moving average: weight decay would move it otherwise. A
-    training loop of your own takes it out likewise, see `is_fixed`.
+    Haiku stores it among the parameters, as `fixed_<name>`. No gradient reaches it, and `fit` keeps
+    it from the optimizer and from moving averages; weight decay would move it otherwise. A custom
+    training loop must also take it out, see `is_fixed`.
     """
     return jax.lax.stop_gradient(hk.get_parameter(_PREFIX + name, shape, dtype, init))
 
 
 def is_fixed(module_name: str, name: str, value: Any = None) -> bool:
-    """Whether an entry of a flow's parameters is fixed at initialisation, rather than trained.
+    """Return whether an entry of a flow's parameters is fixed at initialisation, not trained.
 
-    Statistics of standardised data and random rotations are. A predicate for
-    `hk.data_structures.partition`, which a training loop of one's own needs wherever an optimizer
-    moves parameters that have no gradient, as one with weight decay does.
+    Examples are the statistics of standardised data, and random rotations. Use it as a predicate
+    for `hk.data_structures.partition`. A custom training loop needs it if its optimizer moves
+    parameters that have no gradient, as weight decay does.
 
     Args:
         module_name: name of the module.
         name: name of the parameter.
-        value: not looked at.
+        value: ignored.
 
     Example:
         >>> import distrax_flows as dxf, haiku as hk, jax

@@ -1,4 +1,4 @@
-"""The bridge from Haiku layers to bijectors."""
+"""Bridge from Haiku layers to bijectors."""
 
 from collections.abc import Callable
 
@@ -6,31 +6,32 @@ import distrax
 import jax
 from jaxtyping import Array, Float
 
-from distrax_flows._checks import check_positive_int
+from distrax_flows._core.checks import check_non_negative_int
 
 __all__ = ["Layer", "Learned", "compose"]
 
 # A learned layer: called with its input inside a Haiku transform, it returns a bijector. The input
-# tells the shape, the dtype and, at initialisation, the data.
+# supplies the shape, the dtype and, at initialisation, the data.
 Layer = Callable[[jax.Array], distrax.Bijector]
 
 
 class Learned(distrax.Bijector):
-    """The bijector that a Haiku layer returns for its input, wherever a bijector is expected.
+    """The bijector that a Haiku layer returns for its input, usable like any bijector.
 
     A layer is a function, or an `hk.Module`, from an input to a bijector. `Learned` calls it with
-    the input of the direction that runs and delegates; so layers compose in `distrax.Chain`,
-    `distrax.Inverse` and `distrax.Transformed`, and each initialises itself on the data that
-    reach it. Use it inside a Haiku transform only.
+    the input of the current direction and delegates to its bijector. So layers compose in
+    `distrax.Chain`, `distrax.Inverse` and `distrax.Transformed`, and each initialises itself on the
+    data that reach it. Use it only inside a Haiku transform.
 
     Args:
-        layer: from an input to a bijector of vector events, which acts on the last axis.
-        event_ndims: number of axes of an event; 1 for vectors. Where it is more, the same bijector
-            acts on all vectors of the event, and their log-dets are added up: 3 for images
-            `[H, W, C]` makes an `LULinearLayer` a 1x1 convolution.
+        layer: maps an input to a bijector.
+        event_ndims: number of axes of an event: 0 for scalars, 1 for vectors, 3 for images. If the
+            layer's bijector has events of fewer axes, it acts on all of them in an event and their
+            log-dets are summed: an `LULinearLayer` on images `[H, W, C]` is a 1x1 convolution.
 
     Raises:
-        ValueError: `event_ndims` is not a positive integer.
+        ValueError: `event_ndims` is not an integer of at least 0; or, when called, the layer's
+            bijector has events of more axes.
 
     Example:
         >>> import distrax, haiku as hk, jax, jax.numpy as jnp
@@ -44,35 +45,45 @@ class Learned(distrax.Bijector):
     """
 
     def __init__(self, layer: Layer, event_ndims: int = 1):
-        super().__init__(event_ndims_in=check_positive_int("event_ndims", event_ndims))
+        super().__init__(event_ndims_in=check_non_negative_int("event_ndims", event_ndims))
         self._layer = layer
 
     def forward_and_log_det(
-        self, x: Float[Array, "... D"]
-    ) -> tuple[Float[Array, "... D"], Float[Array, "..."]]:
-        """The layer's `forward_and_log_det`."""
+        self, x: Float[Array, "..."]
+    ) -> tuple[Float[Array, "..."], Float[Array, "..."]]:
+        """Apply the layer's `forward_and_log_det`."""
         self._check_forward_input_shape(x)
         return self.layer_at(x).forward_and_log_det(x)  # pyright: ignore[reportReturnType]
 
     def inverse_and_log_det(
-        self, y: Float[Array, "... D"]
-    ) -> tuple[Float[Array, "... D"], Float[Array, "..."]]:
-        """The layer's `inverse_and_log_det`."""
+        self, y: Float[Array, "..."]
+    ) -> tuple[Float[Array, "..."], Float[Array, "..."]]:
+        """Apply the layer's `inverse_and_log_det`."""
         self._check_inverse_input_shape(y)
         return self.layer_at(y).inverse_and_log_det(y)  # pyright: ignore[reportReturnType]
 
-    def layer_at(self, x: Float[Array, "... D"]) -> distrax.Bijector:
-        """What the layer returns for an input of either direction."""
+    def layer_at(self, x: Float[Array, "..."]) -> distrax.Bijector:
+        """Return the layer's bijector for an input of either direction."""
         bijector = self._layer(x)
         surplus = self.event_ndims_in - bijector.event_ndims_in
+        if surplus < 0:
+            raise ValueError(
+                "`event_ndims` must be at least that of the layer's bijector, "
+                f"{bijector.event_ndims_in} for {bijector.name}; got "
+                f"event_ndims={self.event_ndims_in}."
+            )
         return distrax.Block(bijector, surplus) if surplus else bijector
 
 
-def compose(*layers: Layer) -> Layer:
-    """Layers one after the other, as one layer; the last one listed acts first on base samples.
+def compose(*layers: Layer, event_ndims: int = 1) -> Layer:
+    """Compose layers into one layer; the last one listed acts first on base samples.
 
     The order is that of `distrax.Chain`: `compose(ActNormLayer(), LULinearLayer())` multiplies by
-    the matrix and then scales and shifts; seen from the data, normalisation comes first.
+    the matrix, then scales and shifts. Seen from the data, normalisation comes first.
+
+    Args:
+        *layers: the layers.
+        event_ndims: number of axes of an event, as for `Learned`.
 
     Raises:
         ValueError: no layer is given.
@@ -88,4 +99,4 @@ def compose(*layers: Layer) -> Layer:
     """
     if not layers:
         raise ValueError("`layers` must hold at least one layer; got none.")
-    return lambda x: distrax.Chain([Learned(layer) for layer in layers])
+    return lambda x: distrax.Chain([Learned(layer, event_ndims) for layer in layers])

@@ -1,11 +1,11 @@
-"""Layers that learn, or draw, a linear map of vector events."""
+"""Layers with a learned or random linear map of vector events."""
 
 import distrax
 import haiku as hk
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
-from distrax_flows._checks import check_positive_int
+from distrax_flows._core.checks import check_positive_int
 from distrax_flows.bijectors.elementwise import Scale
 from distrax_flows.bijectors.linear import LULinear
 from distrax_flows.bijectors.orthogonal import Householder, Orthogonal
@@ -33,19 +33,19 @@ class ScaleLayer(hk.Module):
     """
 
     def __call__(self, x: Float[Array, "... D"]) -> Scale:
-        """The bijector with this layer's parameters."""
+        """Return the bijector with this layer's parameters."""
         return Scale(hk.get_parameter("log_scale", x.shape[-1:], x.dtype, init=jnp.zeros))
 
 
 class HouseholderLayer(hk.Module):
-    """Learned product of reflections, `log|det| = 0`; starts at random ones.
+    """Learned product of reflections, `log|det| = 0`; starts at random reflections.
 
     Args:
-        num_reflections: number of reflections K, at most D of which are of use.
+        num_reflections: number of reflections K; more than D are of no use.
         name: name of the module.
 
     Call:
-        x: `[..., D]`. Returns a `Householder`, whose docstring has formula and reference.
+        x: `[..., D]`. Returns a `Householder`; see its docstring for formula and reference.
 
     Raises:
         ValueError: `num_reflections` is not a positive integer.
@@ -65,16 +65,16 @@ class HouseholderLayer(hk.Module):
         self._num_reflections = check_positive_int("num_reflections", num_reflections)
 
     def __call__(self, x: Float[Array, "... D"]) -> Householder:
-        """The bijector with this layer's parameters."""
+        """Return the bijector with this layer's parameters."""
         return Householder(_normal_vectors(hk.get_parameter, self._num_reflections, x))
 
 
 class OrthogonalLayer(hk.Module):
-    """Multiplies by an orthogonal matrix that is drawn at initialisation and stays as it is.
+    """Fixed random orthogonal matrix, sampled at initialisation.
 
-    The matrix is the product of D reflections in random directions, whose vectors are kept
-    (`is_fixed`). A reflection does not mind the length of its vector: it stays orthogonal even if
-    weight decay reaches it. Each repetition of a `Stack` draws its own.
+    The matrix is the product of D reflections in random directions. Their vectors are kept as fixed
+    parameters (`is_fixed`). The length of a vector does not matter to its reflection, so the matrix
+    stays orthogonal even if weight decay reaches it. Each repetition of a `Stack` samples its own.
 
     Call:
         x: `[..., D]`. Returns an `Orthogonal`.
@@ -94,7 +94,7 @@ class OrthogonalLayer(hk.Module):
     """
 
     def __call__(self, x: Float[Array, "... D"]) -> Orthogonal:
-        """The bijector with this layer's matrix."""
+        """Return the bijector with this layer's matrix."""
         size = x.shape[-1]
         reflections = Householder(_normal_vectors(get_fixed, size, x))
         matrix, _ = reflections.forward_and_log_det(jnp.eye(size, dtype=x.dtype))
@@ -102,18 +102,18 @@ class OrthogonalLayer(hk.Module):
 
 
 class LULinearLayer(hk.Module):
-    """Learned invertible matrix by LU factors; starts at a random orthogonal one.
+    """Learned invertible matrix in LU form; starts at a random orthogonal matrix.
 
         y = L (U + diag(exp(log_scale))) Q x,    log|det| = sum_d log_scale_d
 
     Q is the fixed matrix of an `OrthogonalLayer`; the factors start at the identity. Glow factors
     the random matrix itself, `P L (U + diag(s))`, and keeps its permutation P and the signs of s.
-    These are integers, which are no parameters, and differ between the repetitions of a `Stack`;
-    and its pivots can be small. Here all parameters are real, all start at zero, and a penalty on
-    their squares draws the layer towards Q.
+    These are integers, not parameters, and differ between the repetitions of a `Stack`; and the
+    pivots can be small. Here all parameters are real and start at zero, and a penalty on their
+    squares pulls the layer towards Q.
 
     `inverse` solves two triangular systems; both directions cost 3 D^2 per event, after D^3 once.
-    With `Learned(LULinearLayer(), event_ndims=3)` it is the invertible 1x1 convolution of images
+    `Learned(LULinearLayer(), event_ndims=3)` is the invertible 1x1 convolution of images
     `[H, W, D]`.
 
     Call:
@@ -134,7 +134,7 @@ class LULinearLayer(hk.Module):
     """
 
     def __call__(self, x: Float[Array, "... D"]) -> distrax.Bijector:
-        """The bijector with this layer's parameters."""
+        """Return the bijector with this layer's parameters."""
         size = x.shape[-1]
         lu = hk.get_parameter("lu", (size, size), x.dtype, init=jnp.zeros)
         return distrax.Chain([LULinear(lu), OrthogonalLayer()(x)])

@@ -12,26 +12,26 @@ import numpy as np
 from jax.typing import DTypeLike
 from jaxtyping import Array, Float
 
-from distrax_flows import masks
-from distrax_flows._checks import check_positive_int, check_sizes
-from distrax_flows._types import Activation, DecideFn, Shape
-from distrax_flows.conditioners import MaskedMLP
+from distrax_flows._core.checks import check_positive_int, check_sizes
+from distrax_flows._core.types import Activation, DecideFn, Shape
 from distrax_flows.modules.mlp import add_context, computing, he_uniform, starting_at
+from distrax_flows.networks.masked_mlp import MaskedMLP
+from distrax_flows.networks.masks import hidden_degrees, hidden_mask, input_mask, output_mask
 
 __all__ = ["MADE"]
 
 
 class MADE(hk.Module):
-    """Masked network: the parameters of dimension d depend on the dimensions before d only.
+    """Masked network: the parameters of dimension d depend only on the dimensions before d.
 
-    Owns the weights of a `MaskedMLP`, whose docstring has the formula. `network(context)` returns
-    that conditioner, pure, with masks applied and the context bound: give it to
-    `MaskedAutoregressive`. The module can be called and unfolded itself as well; it then masks its
-    weights anew at every call.
+    Owns the weights of a `MaskedMLP`; see its docstring for the formula. `network(context)` returns
+    that conditioner as a pure function, with masks applied and the context bound: pass it to
+    `MaskedAutoregressive`. The module itself can also be called and unfolded, but then masks its
+    weights again at every call.
 
-    Any number of hidden layers of any sizes, also smaller than `event_size`: degrees are spread
-    over the units so that no dependency is lost which the narrowest layer could carry (see
-    `masks.hidden_degrees`). With `event_size == 1` the parameters depend on the context only, or
+    Hidden layers may have any number and sizes, even smaller than `event_size`. Degrees are spread
+    over the units so that every dependency the narrowest layer can carry is kept (see
+    `networks.hidden_degrees`). With `event_size == 1` the parameters depend only on the context, or
     are constants. The last layer starts at zero, or at `start`.
 
     Args:
@@ -40,21 +40,21 @@ class MADE(hk.Module):
         hidden_sizes: units of each hidden layer.
         activation: applied elementwise.
         residual: adds each hidden layer's input to its output; hidden sizes must be equal.
-        order: the order in which dimensions depend on one another, "sequential" for 0, 1, ...,
-            or a permutation of `0..D-1`. (`np.random.default_rng(seed).permutation(D)` is random.)
-        context_size: size C of the context's last axis, None for a network without one.
+        order: the order in which dimensions depend on one another: "sequential" for 0, 1, ..., or
+            a permutation of `0..D-1`. (`np.random.default_rng(seed).permutation(D)` is random.)
+        context_size: size C of the context's last axis; None for a network without context.
         start: `P` numbers, the parameters of each dimension at the start of training; zeros if
             None.
         policy: dtypes, as for `MLP`.
         name: name of the module.
 
     Call:
-        x: `[..., D]`. Returns `[..., D, P]`. For a network with a context use `network(context)`.
+        x: `[..., D]`. Returns `[..., D, P]`. With a context, use `network(context)`.
 
     Raises:
-        ValueError: a size is not a positive integer, `hidden_sizes` is empty, or unequal where
-            `residual`, `order` is not a permutation, or a context is missing, unexpected or of
-            another size.
+        ValueError: a size is not a positive integer, `hidden_sizes` is empty, or unequal with
+            `residual`, `order` is not a permutation, or a context is missing, unexpected or of the
+            wrong size.
 
     Reference:
         Germain et al., "MADE: Masked Autoencoder for Distribution Estimation", 2015.
@@ -107,10 +107,10 @@ class MADE(hk.Module):
     def network(
         self, context: Float[Array, "... C"] | None = None, dtype: DTypeLike = jnp.float32
     ) -> MaskedMLP:
-        """The conditioner over this module's parameters, pure, the context bound.
+        """Return the conditioner over this module's parameters, pure, with the context bound.
 
-        Call it outside of `jax.lax` loops; what it returns works inside them. `dtype` is that of
-        the parameters, if they are yet to be created, and no policy says otherwise.
+        Call it outside of `jax.lax` loops; the result works inside them. `dtype` is the dtype in
+        which parameters are created if they don't exist yet and no policy says otherwise.
         """
         size = None if context is None else context.shape[-1]
         if size != self._context_size:
@@ -120,13 +120,11 @@ class MADE(hk.Module):
             )
         if self._policy is not None:
             dtype = self._policy.param_dtype
-        degrees = masks.hidden_degrees(
-            self._event_size, self._hidden_sizes, context=context is not None
-        )
-        layer_masks = [masks.input_mask(self._event_size, degrees[0])]
-        layer_masks += [masks.hidden_mask(a, b) for a, b in itertools.pairwise(degrees)]
-        output_mask = masks.output_mask(degrees[-1], self._event_size)
-        layer_masks.append(np.repeat(output_mask, self._num_params, axis=1))
+        degrees = hidden_degrees(self._event_size, self._hidden_sizes, context=context is not None)
+        layer_masks = [input_mask(self._event_size, degrees[0])]
+        layer_masks += [hidden_mask(a, b) for a, b in itertools.pairwise(degrees)]
+        last = output_mask(degrees[-1], self._event_size)
+        layer_masks.append(np.repeat(last, self._num_params, axis=1))
         weights, biases = zip(
             *(self._layer(layer, mask, dtype) for layer, mask in enumerate(layer_masks)),
             strict=True,
@@ -144,7 +142,7 @@ class MADE(hk.Module):
         )
 
     def __call__(self, x: Float[Array, "... D"]) -> Float[Array, "... D P"]:
-        """Parameters of every dimension in one pass."""
+        """Return the parameters of every dimension in one pass."""
         return self.network(dtype=x.dtype)(x)
 
     def unfold(
@@ -154,7 +152,7 @@ class MADE(hk.Module):
         return self.network().unfold(decide, inputs, batch_shape)
 
     def _layer(self, layer: int, mask: np.ndarray, dtype):
-        """Masked weights and biases of one layer, created on first use."""
+        """Return the masked weights and biases of one layer, created on first use."""
         last = layer == len(self._hidden_sizes)
         fan_in = max(int(mask.sum(axis=0).max()), 1)
         w_init = jnp.zeros if last else _masked_uniform(mask)
@@ -167,7 +165,7 @@ class MADE(hk.Module):
 
 
 def _masked_uniform(mask: np.ndarray) -> hk.initializers.Initializer:
-    """Uniform in +-sqrt(6 / n), n the number of inputs that a unit sees through the mask."""
+    """Return an initialiser, uniform in +-sqrt(6 / n); n counts a unit's unmasked inputs."""
     bound = np.sqrt(6 / np.maximum(mask.sum(axis=0, keepdims=True), 1))
 
     def init(shape, dtype):

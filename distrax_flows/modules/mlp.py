@@ -10,35 +10,34 @@ import jax.numpy as jnp
 import jmp
 from jaxtyping import Array, Float
 
-from distrax_flows._checks import check_positive_int, check_sizes
-from distrax_flows._numerics import align
-from distrax_flows._types import Activation
+from distrax_flows._core.checks import check_positive_int, check_sizes
+from distrax_flows._core.numerics import align
+from distrax_flows._core.types import Activation
 
 __all__ = ["MLP", "ResidualMLP", "add_context", "computing", "he_uniform", "starting_at"]
 
 
 class MLP(hk.Module):
-    """Multilayer perceptron from a vector, and a context if given, to parameters of any shape.
+    """Multilayer perceptron from a vector and an optional context to parameters of any shape.
 
     With a_0 = x, C the context and L hidden layers,
 
         a_1 = activation(x W_1 + C V + b_1),   a_l = activation(a_{l-1} W_l + b_l),
         params = a_L W_{L+1} + b_{L+1}.
 
-    The last layer starts at zero (or at `start`), so that a flow starts at the identity; the others
-    start uniform in +-sqrt(6 / fan-in) (He et al., 2015), biases too: with one or two inputs, as
-    couplings of small events have, the kinks of the units must be spread over the data from the
-    start.
+    The last layer starts at zero (or at `start`), so a flow starts at the identity. The others,
+    biases too, start uniform in +-sqrt(6 / fan-in) (He et al., 2015): with one or two inputs, as in
+    couplings of small events, the kinks of the units must be spread over the data from the start.
 
     Args:
         output_shape: shape of the parameters of one input.
         hidden_sizes: units of each hidden layer.
         activation: applied elementwise after each hidden layer.
-        start: the output at the start of training, which broadcasts to `output_shape`; zeros if
-            None. It becomes the bias of the last layer, whose weights start at zero.
+        start: the output at the start of training, broadcast to `output_shape`; zeros if None. It
+            becomes the bias of the last layer, whose weights start at zero.
         policy: dtypes of parameters, of products and activations, and of the output; those of the
             input if None. `jmp.get_policy("params=float32,compute=bfloat16,output=float32")` makes
-            a network cheaper on accelerators, and leaves what its output decides in float32.
+            a network cheaper on accelerators and keeps what depends on its output in float32.
         name: name of the module.
 
     Call:
@@ -76,7 +75,7 @@ class MLP(hk.Module):
     def __call__(
         self, x: Float[Array, "... n"], context: Float[Array, "... C"] | None = None
     ) -> Float[Array, "..."]:
-        """Evaluates the network."""
+        """Evaluate the network."""
         hidden = x
         with computing(self._policy):
             for layer, size in enumerate(self._hidden_sizes):
@@ -88,7 +87,7 @@ class MLP(hk.Module):
 
 
 class ResidualMLP(hk.Module):
-    """Residual network from a vector, and a context if given, to parameters of any shape.
+    """Residual network from a vector and an optional context to parameters of any shape.
 
     With C the context and B blocks,
 
@@ -96,7 +95,7 @@ class ResidualMLP(hk.Module):
         a_k = a_{k-1} + activation(activation(a_{k-1}) W_k + b_k) W'_k + b'_k,   k = 1..B
         params = activation(a_B) W_{B+1} + b_{B+1}.
 
-    Initialised like `MLP`: the last layer at zero.
+    Initialised like `MLP`; the last layer starts at zero.
 
     Args:
         output_shape: shape of the parameters of one input.
@@ -148,7 +147,7 @@ class ResidualMLP(hk.Module):
     def __call__(
         self, x: Float[Array, "... n"], context: Float[Array, "... C"] | None = None
     ) -> Float[Array, "..."]:
-        """Evaluates the network."""
+        """Evaluate the network."""
         with computing(self._policy):
             hidden = add_context(_linear(x, self._hidden_size, "linear_in"), context)
             for block in range(self._num_blocks):
@@ -158,7 +157,7 @@ class ResidualMLP(hk.Module):
 
 
 def he_uniform(fan_in: int) -> hk.initializers.Initializer:
-    """Uniform in +-sqrt(6 / fan_in), for weights and biases alike."""
+    """Return an initialiser of weights or biases, uniform in +-sqrt(6 / fan_in)."""
     bound = math.sqrt(6 / fan_in)
     return hk.initializers.RandomUniform(-bound, bound)
 
@@ -166,10 +165,10 @@ def he_uniform(fan_in: int) -> hk.initializers.Initializer:
 def add_context(
     hidden: Float[Array, "... H"], context: Float[Array, "... C"] | None
 ) -> Float[Array, "... H"]:
-    """Adds a linear map of the context to a first layer, or nothing if there is no context.
+    """Add a linear map of the context to a first layer; nothing if there is no context.
 
-    This is the first layer of the concatenated input, but the context's part is computed at the
-    context's own batch shape, once for all the samples that share a context.
+    This equals the first layer of the concatenated input. But the context's part is computed at the
+    context's own batch shape, once for all samples that share a context.
     """
     if context is None:
         return hidden
@@ -180,7 +179,7 @@ def add_context(
 
 
 def computing(policy: jmp.Policy | None) -> contextlib.AbstractContextManager:
-    """Linear layers inside of it compute, and return, in the policy's compute dtype."""
+    """Make linear layers inside of it compute and return the policy's compute dtype."""
     if policy is None:
         return contextlib.nullcontext()
     inner = policy.with_output_dtype(policy.compute_dtype)
@@ -193,7 +192,7 @@ def _linear(x, size, name):
 
 
 def starting_at(start: Sequence[float] | None, shape: Sequence[int]) -> Callable[..., jax.Array]:
-    """Initialise the bias of a last layer, `[prod(shape)]`, so that the output is `start`."""
+    """Return an initialiser for the last bias, `[prod(shape)]`, that makes the output `start`."""
 
     def init(flat_shape, dtype):
         if start is None:

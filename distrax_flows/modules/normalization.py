@@ -1,4 +1,4 @@
-"""Layers that take a location and a scale from data."""
+"""Layers whose location and scale come from data."""
 
 from collections.abc import Callable
 
@@ -8,7 +8,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
-from distrax_flows._checks import check_positive
+from distrax_flows._core.checks import check_positive
 from distrax_flows.bijectors.normalization import ActNorm, BatchNorm
 from distrax_flows.modules._statistics import (
     mean_and_log_deviation,
@@ -23,14 +23,14 @@ __all__ = ["ActNormLayer", "BatchNormLayer", "RobustStandardize", "Standardize"]
 
 
 class Standardize(hk.Module):
-    """Maps base to data by the mean and the standard deviation of the data at initialisation.
+    """Map from base to data by the mean and standard deviation of the data at initialisation.
 
-        y_d = mean_d + deviation_d x_d,    log|det| = sum_d log deviation_d
+        y_d = mean_d + std_d x_d,    log|det| = sum_d log std_d
 
-    Both are taken over all batch axes, at any scale that the dtype can hold, and fixed: neither
-    gradients nor the optimizer of `fit` reach them (see `is_fixed`). A dimension that doesn't vary,
-    or a single row, gets deviation 1. As the log-det is counted, densities stay in the units of the
-    data. A few outliers decide what the deviation is: see `RobustStandardize`.
+    Both are taken over all batch axes, at any scale the dtype can represent, and fixed: neither
+    gradients nor the optimizer of `fit` reach them (see `is_fixed`). A constant dimension, or a
+    single row, gets standard deviation 1. The log-det is included, so densities stay in the units
+    of the data. A few outliers can dominate the standard deviation: see `RobustStandardize`.
 
     Call:
         x: `[..., D]`. Returns an `ActNorm`.
@@ -50,18 +50,18 @@ class Standardize(hk.Module):
     """
 
     def __call__(self, x: Float[Array, "... D"]) -> ActNorm:
-        """The affine bijector; `x` supplies the statistics at initialisation."""
+        """Return the affine bijector; `x` supplies the statistics at initialisation."""
         return ActNorm(*_taken_from(x, get_fixed, mean_and_log_deviation, "mean", "log_deviation"))
 
 
 class RobustStandardize(hk.Module):
-    """Maps base to data by the median and the interquartile range of the data at initialisation.
+    """Map from base to data by the median and interquartile range of the data at initialisation.
 
         y_d = median_d + r_d x_d,    r_d = (upper quartile_d - lower quartile_d) / 1.349
 
-    `Standardize` for data with outliers, which move neither number: for a Gaussian, r is the
-    standard deviation. A dimension more than half of whose values are equal has no such range, and
-    gets its standard deviation instead.
+    `Standardize` for data with outliers, which move neither statistic: for a Gaussian, r is the
+    standard deviation. If more than half of a dimension's values are equal, it has no such range
+    and uses its standard deviation instead.
 
     Call:
         x: `[..., D]`. Returns an `ActNorm`.
@@ -80,19 +80,19 @@ class RobustStandardize(hk.Module):
     """
 
     def __call__(self, x: Float[Array, "... D"]) -> ActNorm:
-        """The affine bijector; `x` supplies the statistics at initialisation."""
+        """Return the affine bijector; `x` supplies the statistics at initialisation."""
         return ActNorm(*_taken_from(x, get_fixed, median_and_log_range, "median", "log_deviation"))
 
 
 class ActNormLayer(hk.Module):
-    """Learned location and scale, which start at the mean and the deviation of the first batch.
+    """Learned location and scale, initialised to mean and standard deviation of the first batch.
 
         y_d = loc_d + exp(log_scale_d) x_d,    log|det| = sum_d log_scale_d
 
-    The first batch is the input at initialisation, over all batch axes; the layer's inverse makes
-    its mean 0 and its deviation 1. A dimension that doesn't vary, or a single row, keeps deviation
-    1. Initialise in the density direction, as `Flow.init` does: in the other one the input is noise
-    from the base. `Standardize` is this layer with its parameters fixed.
+    The first batch is the input at initialisation, over all batch axes. The layer's inverse gives
+    it mean 0 and standard deviation 1. A constant dimension, or a single row, keeps standard
+    deviation 1. Initialise in the density direction, as `Flow.init` does: in the other one the
+    input is noise from the base. `Standardize` is this layer with its parameters fixed.
 
     Call:
         x: `[..., D]`. Returns an `ActNorm`.
@@ -113,38 +113,39 @@ class ActNormLayer(hk.Module):
     """
 
     def __call__(self, x: Float[Array, "... D"]) -> ActNorm:
-        """The bijector with this layer's parameters; `x` supplies their initial values."""
+        """Return the bijector with this layer's parameters; `x` supplies their initial values."""
         return ActNorm(
             *_taken_from(x, hk.get_parameter, mean_and_log_deviation, "loc", "log_scale")
         )
 
 
 class BatchNormLayer(hk.Module):
-    """Batch normalisation: the density direction normalises by the statistics of the batch.
+    """Batch normalisation: the density direction normalises with the statistics of the batch.
 
         inverse:  x_d = loc_d + exp(log_scale_d) (y_d - mean_d) / sqrt(variance_d + epsilon)
 
-    In evaluation mean and variance are running averages, and the layer is a bijector like any other
-    (`BatchNorm`). In training
+    In evaluation, mean and variance are running averages, and the layer is a bijector like any
+    other (`BatchNorm`). In training:
 
     * `inverse` takes them from its input, over all batch axes, and gradients flow through them. It
       also updates the averages, which are Haiku state:
 
-          running <- decay running + (1 - decay) batch,    variances being divided by N, not N - 1.
+          running <- decay running + (1 - decay) batch,    with variances divided by N, not N - 1.
 
-    * `forward` uses the running averages. It cannot do otherwise: the statistics are those of data,
-      and samples on their way from the base have none; nor may one sample depend on the others.
+    * `forward` uses the running averages. It has no alternative: the statistics are those of data;
+      samples on their way from the base have none, and no sample may depend on the others.
 
-    So in training the two directions are no inverses of each other. Log-dets are exact in both
-    modes, given the statistics. `loc` and `log_scale` start at zero, the averages at the statistics
-    of the input at initialisation, where a variance of zero, as that of a single row, counts as 1.
+    So in training the two directions are not inverses of each other. Log-dets are exact in both
+    modes, given the statistics. `loc` and `log_scale` start at zero, and the averages at the
+    statistics of the input at initialisation. There, a variance of zero, such as that of a single
+    row, counts as 1.
 
     Needs `hk.transform_with_state` (or `distrax_flows.transform_with_state`), and batches that
     represent the data; `ActNormLayer` needs neither.
 
     Args:
         is_training: the mode; static.
-        decay: of the running averages, at least 0 and less than 1.
+        decay: decay rate of the running averages, at least 0 and less than 1.
         epsilon: added to variances, in their units.
         name: name of the module.
 
@@ -191,7 +192,7 @@ class BatchNormLayer(hk.Module):
         self._epsilon = check_positive("epsilon", epsilon)
 
     def __call__(self, x: Float[Array, "... D"]) -> distrax.Bijector:
-        """The bijector; `x` supplies the initial averages."""
+        """Return the bijector; `x` supplies the initial averages."""
         loc = hk.get_parameter("loc", x.shape[-1:], x.dtype, init=jnp.zeros)
         log_scale = hk.get_parameter("log_scale", x.shape[-1:], x.dtype, init=jnp.zeros)
 
@@ -215,7 +216,7 @@ class BatchNormLayer(hk.Module):
 
 
 class _OfBatch(distrax.Bijector):
-    """Batch normalisation in training; lives inside the Haiku transform."""
+    """Batch normalisation in training; exists only inside the Haiku transform."""
 
     def __init__(
         self,
@@ -249,7 +250,7 @@ class _OfBatch(distrax.Bijector):
 
 
 def _taken_from(x, get, statistics, loc_name, log_scale_name):
-    """Get a location and a log-scale, whose values at initialisation are statistics of `x`."""
+    """Get a location and a log-scale, initialised to statistics of `x`."""
     shape, dtype = x.shape[-1:], x.dtype
     loc = get(loc_name, shape, dtype, init=lambda *_: statistics(rows_of(x))[0])
     return loc, get(log_scale_name, shape, dtype, init=lambda *_: statistics(rows_of(x))[1])

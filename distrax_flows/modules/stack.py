@@ -1,44 +1,47 @@
 """Repetition of a learned layer, compiled once."""
 
+import functools
 from collections.abc import Callable, Mapping
-from typing import Any
+from typing import Any, NamedTuple
 
 import distrax
 import haiku as hk
 import jax
+import jax.numpy as jnp
 from jaxtyping import Array, Float
 
-from distrax_flows._checks import check_positive_int
+from distrax_flows._core.checks import check_non_negative_int, check_positive_int
 from distrax_flows.bijectors.scan_chain import ScanChain, scan_layers, unstack
+from distrax_flows.modules.learned import Learned
 
 __all__ = ["Stack", "StatefulChain"]
 
 
 class Stack(hk.Module):
-    """Repeats a layer, each repetition with parameters of its own; traced and compiled once.
+    """Repetitions of a layer, each with its own parameters, traced and compiled once.
 
-    A layer itself: called with an input, it returns the chain of all repetitions, so that
-    `Learned(Stack(layer, 8))` is a bijector. Parameters are stacked, `[num_layers, ...]`, and so is
+    A stack is a layer itself: called with an input, it returns the chain of all repetitions, so
+    `Learned(Stack(layer, 8))` is a bijector. Parameters are stacked, `[num_layers, ...]`. So is
     Haiku state, if the layer has any.
 
-    They are initialised in the density direction, from data to base: the last repetition sees the
-    input, and each one before it sees what its successor's inverse makes of that. A layer with a
-    data-dependent initialisation is thus initialised exactly, at every depth.
+    Layers are initialised in the density direction, from data to base. The last repetition sees
+    the input; each earlier one sees the output of its successor's inverse. So data-dependent
+    initialisation is exact at every depth.
 
-    Use it any number of times in a Haiku transform: all uses share the parameters that the first
-    one made.
+    Use it any number of times in a Haiku transform: all uses share the parameters created by the
+    first. A layer may use random keys from `hk.next_rng_key`; each repetition gets its own key.
 
     Args:
-        layer: from an input `[..., D]` to a bijector that keeps the input's shape. It draws no
-            random numbers after initialisation. Whatever else the stack is called with, each
-            repetition gets, too: `Stack(layer, 8)(x, given)` calls `layer(x, given)`.
+        layer: maps an input to a bijector that keeps the input's shape. Each repetition also gets
+            any other arguments of the stack: `Stack(layer, 8)(x, given)` calls `layer(x, given)`.
         num_layers: number of repetitions.
-        remat: whether gradients store the inputs of layers only (see `ScanChain`).
-        unroll: whether each layer is compiled by itself (see `ScanChain`).
+        event_ndims: number of axes of an event, as for `Learned`.
+        remat: whether gradients store only the inputs of layers (see `ScanChain`).
+        unroll: whether each layer is compiled separately (see `ScanChain`).
         name: name of the module.
 
     Raises:
-        ValueError: `num_layers` is not a positive integer.
+        ValueError: `num_layers` is not a positive integer, or `event_ndims` not one of at least 0.
 
     Example:
         >>> import haiku as hk, jax, jax.numpy as jnp
@@ -57,6 +60,7 @@ class Stack(hk.Module):
         layer: Callable[..., distrax.Bijector],
         num_layers: int,
         *,
+        event_ndims: int = 1,
         remat: bool = False,
         unroll: bool = False,
         name: str | None = None,
@@ -64,31 +68,38 @@ class Stack(hk.Module):
         super().__init__(name=name)
         self._layer = layer
         self._num_layers = check_positive_int("num_layers", num_layers)
+        self._event_ndims = check_non_negative_int("event_ndims", event_ndims)
         self._options = {"remat": remat, "unroll": unroll}
 
-    def __call__(self, x: Float[Array, "... D"], *given: Any) -> distrax.Bijector:
-        """The chain of all repetitions; `forward` applies the first one first."""
-        layer = hk.without_apply_rng(
-            hk.transform_with_state(lambda method, x: getattr(self._layer(x, *given), method)(x))
-        )
+    def __call__(self, x: Float[Array, "..."], *given: Any) -> distrax.Bijector:
+        """Return the chain of all repetitions; `forward` applies the first one first."""
+
+        def call(method, x):
+            return getattr(Learned(lambda x: self._layer(x, *given), self._event_ndims), method)(x)
+
+        layer = hk.transform_with_state(call)
         params, state, update = self._variables(layer, x)
+        key = hk.maybe_next_rng_key()
+        keys = None if key is None else jax.random.split(key, self._num_layers)
+        apply = functools.partial(_Applied, layer.apply, self._event_ndims)
+        layers = _Layers(jnp.arange(self._num_layers), params, state, keys)
         if state:
-            return StatefulChain(layer.apply, params, state, update, self._options)
-        return ScanChain(lambda params: _Applied(layer.apply, params, {}), params, **self._options)
+            return StatefulChain(apply, layers, update, self._options)
+        return ScanChain(apply, layers, **self._options)
 
     @hk.transparent
     def _variables(self, layer: hk.TransformedWithState, x: jax.Array):
-        """Stacked parameters and state, and a function that takes the new state."""
+        """Return stacked parameters and state, and a function that stores new state."""
         if hk.running_init():
             prefix = f"{self.module_name}/layers/"
             params, state = (_below(prefix, of) for of in (hk.get_params(), hk.get_current_state()))
-            if params or state:  # `hk.lift_with_state` would make others
+            if params or state:  # `hk.lift_with_state` would create them again
                 return params, state, lambda state: None
 
         def init(key, x):
             def init_one(x, key):
                 params, state = layer.init(key, "inverse", x)
-                x, _ = layer.apply(params, state, "inverse", x)
+                x, _ = layer.apply(params, state, jax.random.fold_in(key, 1), "inverse", x)
                 return x, (params, state)
 
             keys = jax.random.split(key, self._num_layers)
@@ -103,7 +114,7 @@ class Stack(hk.Module):
 
 
 def _below(prefix: str, variables: Mapping[str, Any]) -> dict[str, Any]:
-    """The variables of the modules whose names begin with a prefix, without it."""
+    """Return the variables of modules whose names begin with `prefix`, which is removed."""
     return {
         name.removeprefix(prefix): arrays
         for name, arrays in variables.items()
@@ -111,52 +122,65 @@ def _below(prefix: str, variables: Mapping[str, Any]) -> dict[str, Any]:
     }
 
 
-class _Applied(distrax.Bijector):
-    """A transformed layer, its parameters and state bound: pure, unlike the layer."""
+class _Layers(NamedTuple):
+    """The data of all repetitions, stacked, or of one of them."""
 
-    def __init__(self, apply, params, state):
-        super().__init__(event_ndims_in=1)
+    index: jax.Array  # gives the scan a length even without parameters
+    params: hk.Params
+    state: hk.State
+    keys: jax.Array | None
+
+
+class _Applied(distrax.Bijector):
+    """A transformed layer with parameters, state and key bound; unlike the layer, it is pure."""
+
+    def __init__(self, apply: Callable, event_ndims: int, layer: _Layers):
+        super().__init__(event_ndims_in=event_ndims)
         self._apply = apply
-        self._params = params
-        self._state = state
+        self._layer = layer
 
     @property
     def name(self) -> str:
         return "Layer"
 
-    def forward_and_log_det(self, x):
-        return self._apply(self._params, self._state, "forward_and_log_det", x)[0]
+    def forward_and_log_det(self, x: Any):
+        return self.call("forward_and_log_det", x)[0]
 
-    def inverse_and_log_det(self, y):
-        return self._apply(self._params, self._state, "inverse_and_log_det", y)[0]
+    def inverse_and_log_det(self, y: Any):
+        return self.call("inverse_and_log_det", y)[0]
+
+    def call(self, method: str, x: jax.Array) -> tuple[tuple[jax.Array, jax.Array], hk.State]:
+        """Return the result of a method, and the new state."""
+        _, params, state, key = self._layer
+        return self._apply(params, state, key, method, x)
 
 
 class StatefulChain(distrax.Bijector):
-    """A `ScanChain` whose layers may change their state; lives inside the Haiku transform."""
+    """A `ScanChain` whose layers may change their state; exists only inside the Haiku transform."""
 
-    def __init__(self, apply, params, state, update, options):
-        super().__init__(event_ndims_in=1)
+    def __init__(self, apply, layers, update, options):
+        super().__init__(event_ndims_in=apply(layers).event_ndims_in)
         self._apply = apply
-        self._layers = params, state
+        self._layers = layers
         self._update = update
         self._options = options
 
     @property
     def layers(self) -> list[distrax.Bijector]:
-        """The layers, with their state as it is."""
-        return [_Applied(self._apply, *layer) for layer in unstack(self._layers)]
+        """The layers, in their current state."""
+        return [self._apply(layer) for layer in unstack(self._layers)]
 
     def forward_and_log_det(self, x):
-        """Applies the layers first to last."""
+        """Apply the layers first to last."""
         return self._scan("forward_and_log_det", x, reverse=False)
 
     def inverse_and_log_det(self, y):
-        """Undoes the layers last to first."""
+        """Undo the layers last to first."""
         return self._scan("inverse_and_log_det", y, reverse=True)
 
     def _scan(self, method, x, *, reverse):
         def apply(layer, x):
-            return self._apply(*layer, method, x)
+            return self._apply(layer).call(method, x)
 
         out, state = scan_layers(apply, self._layers, x, reverse=reverse, **self._options)
         self._update(state)

@@ -1,8 +1,18 @@
-"""The laws of bijectors, to try on anybody's."""
+"""The laws of bijectors and distributions, ready to try on any."""
 
 from distrax_flows.testing.checks import Check
+from distrax_flows.testing.distribution_laws import DISTRIBUTION_LAWS
 from distrax_flows.testing.laws import LAWS
-from distrax_flows.testing.report import Report, check, check_bijector
+from distrax_flows.testing.report import Report, check, check_bijector, check_distribution
 from distrax_flows.testing.subject import Subject
 
-__all__ = ["LAWS", "Check", "Report", "Subject", "check", "check_bijector"]
+__all__ = [
+    "DISTRIBUTION_LAWS",
+    "LAWS",
+    "Check",
+    "Report",
+    "Subject",
+    "check",
+    "check_bijector",
+    "check_distribution",
+]

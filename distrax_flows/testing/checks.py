@@ -1,4 +1,4 @@
-"""What a law measures: errors with their bounds, and where they are."""
+"""Measurements of a law: errors with their bounds and locations."""
 
 from collections.abc import Sequence
 from typing import Any, NamedTuple
@@ -19,14 +19,14 @@ _NOT_FINITE = (
 
 
 class Check(NamedTuple):
-    """One thing that a law measured.
+    """One measurement of a law.
 
     Attributes:
-        what: what was measured, with its direction.
-        error: the worst error, or the number of offenders; infinite where NaN was met.
-        bound: what it may be at most; 0 where it is a number of offenders.
-        where: where the worst error is, and what was found there.
-        remedy: what a larger error usually means.
+        what: what was measured, and in which direction.
+        error: the worst error, or the number of offenders; infinite if NaN occurred.
+        bound: the largest error allowed; 0 for a number of offenders.
+        where: where the worst error is, and the value found there.
+        remedy: the usual cause of a larger error.
     """
 
     what: str
@@ -44,7 +44,7 @@ class Check(NamedTuple):
 def close(
     what: str, got: np.ndarray, wanted: np.ndarray, bound: float, events: np.ndarray, remedy: str
 ) -> Check:
-    """Compares values that belong to events `[N, ...]`; relatively where they exceed one."""
+    """Compare values of events `[N, ...]`; relative where they exceed one."""
     if got.shape != wanted.shape:
         return same(f"shape of the {what}", got.shape, wanted.shape, _SHAPE)
     got, wanted = (np.reshape(values, (len(events), -1)) for values in (got, wanted))
@@ -57,18 +57,18 @@ def close(
 
 
 def same(what: str, got: Any, wanted: Any, remedy: str = _SHAPE) -> Check:
-    """Compares two shapes, dtypes or counts."""
+    """Compare two shapes, dtypes or counts."""
     return Check(what, float(got != wanted), 0.0, f"got {got}, expected {wanted}", remedy)
 
 
 def none(what: str, offenders: Sequence[str], remedy: str) -> Check:
-    """Counts offenders."""
+    """Count offenders."""
     where = f"{len(offenders)}: {', '.join(offenders[:8])}{', ...' * (len(offenders) > 8)}"
     return Check(what, float(len(offenders)), 0.0, where, remedy)
 
 
 def finite(what: str, tree: Any, events: np.ndarray) -> Check:
-    """Counts the events `[N, ...]` to which some value in the tree, `[N, ...]`, is not finite."""
+    """Count the events `[N, ...]` that have a non-finite value in the tree, `[N, ...]`."""
     bad = np.zeros(len(events), bool)
     for leaf in jax.tree.leaves(tree):
         bad |= ~np.isfinite(leaf.reshape(len(events), -1)).all(axis=1)
@@ -77,7 +77,7 @@ def finite(what: str, tree: Any, events: np.ndarray) -> Check:
 
 
 def show(values: np.ndarray) -> str:
-    """An array on one line."""
+    """Show an array on one line."""
     text = np.array2string(
         values, threshold=8, separator=", ", formatter={"float_kind": lambda x: f"{x:.6g}"}
     )

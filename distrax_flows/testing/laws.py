@@ -1,6 +1,6 @@
-"""The laws that every bijector keeps: each law measures, and leaves the verdict to `check`.
+"""The laws that every bijector keeps; each law measures, and `check` decides.
 
-A law is a generator of checks. One that does not apply to a subject yields none.
+A law is a generator of checks. A law that does not apply to a subject yields none.
 """
 
 import functools
@@ -237,7 +237,7 @@ def densities_integrate_to_one(subject: Subject) -> Iterator[Check]:
         base = distrax.Independent(distrax.Normal(zeros, jnp.ones_like(zeros)), zeros.ndim)
         return distrax.Transformed(base, subject.build(params)).prob(y)
 
-    # A box that holds all but a negligible share of the mass.
+    # The box holds nearly all of the mass.
     noise = np.random.default_rng(subject.seed).normal(size=(4000, *subject.event_shape))
     draws = subject("forward", noise)[0].reshape(-1, size)
     low, high = draws.min(axis=0), draws.max(axis=0)
@@ -271,13 +271,13 @@ def composition(subject: Subject) -> Iterator[Check]:
 
 
 def _composed(subject: Subject, params: Any, x: jax.Array) -> dict[str, Any]:
-    """What compositions give for events `[N, ...]`, and what they should."""
+    """Return what compositions give for events `[N, ...]`, and what they should give."""
     bijector: Any = subject.build(params)
     y, log_det = bijector.forward_and_log_det(x)
     log_det = jnp.broadcast_to(log_det, x.shape[:1])
     double = distrax.Block(distrax.ScalarAffine(shift=1.0, scale=2.0), y.ndim - 1)
     tfp_bijector: Any = distrax.to_tfp(bijector)
-    # All of the mass is at one event, so that any domain will do.
+    # All mass is at one event, so any domain works.
     base = distrax.Deterministic(x[0], atol=1e-2, rtol=1e-2)
     density = distrax.Transformed(distrax.Independent(base, x.ndim - 1), bijector)
     sample = jnp.broadcast_to(y[:1], y.shape)
@@ -399,7 +399,7 @@ def empty_batches_and_integers(subject: Subject) -> Iterator[Check]:
         for dtype in (np.int32, np.bool_):
             try:
                 of_integers = outputs(dtype, 1)
-            except TypeError:  # as several of distrax's do: no wrong number comes out
+            except TypeError:  # like several of distrax's: no wrong value is returned
                 continue
             for name, got in zip(_OUTPUTS, of_integers, strict=True):
                 name = f"dtype of the {name} of {direction}, for {np.dtype(dtype)}"
@@ -407,7 +407,7 @@ def empty_batches_and_integers(subject: Subject) -> Iterator[Check]:
 
 
 def _names(params: Any, chosen: np.ndarray) -> list[str]:
-    """Names of the parameters chosen, such as `params['w'][0, 3]`."""
+    """Return the names of the chosen parameters, such as `params['w'][0, 3]`."""
     names = [
         f"params{jax.tree_util.keystr(path)}{list(index) if index else ''}"
         for path, leaf in jax.tree_util.tree_leaves_with_path(params)

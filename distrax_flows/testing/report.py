@@ -1,26 +1,27 @@
-"""Trying the laws on a bijector, and saying what was found."""
+"""Checks of a bijector against the laws, and the report."""
 
 import math
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import distrax
 import jax
 
-from distrax_flows._types import Shape
+from distrax_flows._core.types import Shape
 from distrax_flows.testing.checks import Check
+from distrax_flows.testing.distribution_laws import DISTRIBUTION_LAWS, DistributionSubject
 from distrax_flows.testing.laws import LAWS
 from distrax_flows.testing.subject import Subject
 
-__all__ = ["Report", "check", "check_bijector"]
+__all__ = ["Report", "check", "check_bijector", "check_distribution"]
 
 
 class Report(NamedTuple):
-    """What the laws measured; `print` shows it as a table.
+    """Measurements of the laws; `print` shows them as a table.
 
     Attributes:
-        worst: for each law the check that comes nearest to its bound, or exceeds it most; None
-            where the law does not apply.
+        worst: for each law, the check that comes nearest to its bound or exceeds it most; None if
+            the law does not apply.
     """
 
     worst: dict[str, Check | None]
@@ -49,7 +50,7 @@ def check_bijector(
     laws: Iterable[str] | None = None,
     seed: int = 0,
 ) -> Report:
-    """Tries the laws of bijectors on a bijector, and says which it breaks, where and by how much.
+    """Check a bijector against the laws, and report which it breaks, where and by how much.
 
     The laws, by name:
 
@@ -57,16 +58,16 @@ def check_bijector(
     - `round_trip_in_double_precision`: the same in float64.
     - `log_det_of_the_jacobian`: the log-det is log|det| of the Jacobian, in both directions.
     - `batches`: batches of any rank keep their shape, the log-det has exactly the batch shape, and
-      events of a batch do not meet.
+      events of a batch do not affect each other.
     - `per_sample_parameters`: batch axes of the parameters broadcast against those of the event.
     - `jit_traces_once`: the bijector as an argument of `jax.jit`; equal shapes share one trace.
     - `finite_gradients`: values and gradients at 0, at `points`, at +-1e4, for parameters
       multiplied by 0, 1 and 30.
-    - `every_parameter_matters`: none is without effect.
+    - `every_parameter_matters`: every parameter has an effect.
     - `dtype_in_is_dtype_out`: float32 stays float32 with x64 on, and float64 float64.
     - `constant_flags`: `is_constant_jacobian` and `is_constant_log_det` are true where set.
-    - `densities_integrate_to_one`: a normal density seen through the bijector, in one and two
-      dimensions.
+    - `densities_integrate_to_one`: a normal density pushed through the bijector integrates to one,
+      in one and two dimensions.
     - `composition`: distrax's `Chain`, `Inverse`, `Block`, `Transformed` and `to_tfp` agree with
       it, and so do its own other methods.
     - `missing_inverse`: an inverse declared missing raises NotImplementedError.
@@ -76,38 +77,38 @@ def check_bijector(
     - `empty_batches_and_integers`: empty batches give empty results, with gradients; integers and
       booleans become floats, or are refused by a TypeError.
 
-    Errors are absolute below one and relative above. Laws that cannot apply, such as those of the
-    parameters for a bijector that comes without, are passed over.
+    Errors are absolute below one and relative above. Laws that cannot apply are skipped, such as
+    those about parameters for a bijector without any.
 
     Args:
-        bijector: a function from `params` to the bijector; or a bijector, whose leaves are then its
-            parameters as far as gradients go, and limit its accuracy to float32.
+        bijector: a function from `params` to the bijector; or a bijector. The leaves of a bijector
+            are its parameters for gradients, and limit its accuracy to float32.
         event_shape: the shape of an event of `forward`; `()` for a scalar bijector.
         params: pytree of floating arrays. Any real values must be allowed: the laws multiply them.
-        events: `[N, *event_shape]`, inputs of `forward`, to be given where the domain or the image
-            is not the whole space; `inverse` is then tried on their images. By default 100 normal
-            draws of deviation 2, in both directions.
-        points: numbers, or arrays that broadcast to an event, at which gradients are delicate in
+        events: `[N, *event_shape]`, inputs of `forward`. Required if the domain or the image is not
+            the whole space; `inverse` is then tried on their images. By default 100 normal samples
+            of standard deviation 2, in both directions.
+        points: numbers, or arrays that broadcast to an event, where gradients are delicate in
             either direction.
         interval: ends `(a, b)` of an interval that each direction maps onto itself, in every
             dimension of the event; None if there is none.
-        has_inverse: False declares that there is no inverse: only `forward` is tried.
+        has_inverse: False declares that there is no inverse; only `forward` is then tried.
         per_sample_params: whether the parameters may have batch axes.
         unused_params: indices, through the raveled leaves of `params`, of parameters that have no
             effect by design.
         tolerance: bound of errors in float32; log-dets get ten times as much.
-        double_tolerance: the same in float64, where `bijector` is a function.
-        laws: names of the laws to try, all by default; `set(LAWS) - {"explicit_broadcasting"}`
+        double_tolerance: the same in float64, if `bijector` is a function.
+        laws: names of the laws to try; all by default. `set(LAWS) - {"explicit_broadcasting"}`
             leaves one out.
-        seed: of the draws.
+        seed: seed of the samples.
 
     Returns:
         The worst error of each law.
 
     Raises:
         AssertionError: a law is broken, by a wrong value or an exception; the message has a
-            paragraph for each.
-        TypeError: `bijector` or `params` is of the wrong kind.
+            paragraph for each broken law.
+        TypeError: `bijector` or `params` has the wrong type.
         ValueError: shapes do not fit, or a law is unknown.
 
     Example:
@@ -135,10 +136,67 @@ def check_bijector(
     return check(subject, laws)
 
 
-def check(subject: Subject, laws: Iterable[str] | None = None) -> Report:
-    """Tries laws on a subject; `check_bijector` with a subject whose compiled functions are kept.
+def check_distribution(
+    distribution: distrax.Distribution,
+    *,
+    other: distrax.Distribution | None = None,
+    num_samples: int = 20_000,
+    tolerance: float = 1e-4,
+    laws: Iterable[str] | None = None,
+    seed: int = 0,
+) -> Report:
+    """Try the laws of distributions, and say which is broken, where and by how much.
 
-    For a test suite that tries one law a test:
+    The laws, by name:
+
+    - `shapes`: samples have `sample_shape + batch_shape + event_shape`, empty sample shapes
+      included; log-densities have all but the last.
+    - `seeds`: samples are a function of the seed, and none is a copy of another.
+    - `sample_and_log_prob`: it returns what `sample` and `log_prob` return.
+    - `normalisation`: the density integrates to one, in one and two dimensions.
+    - `samples_against_density`: the mean of r / p over samples of p is 1, for a narrow density r in
+      the midst of them, within five standard errors; in any number of dimensions.
+    - `dtypes`: samples have the distribution's dtype; float32 stays float32 with x64 on.
+    - `is_a_pytree`: it may be an argument of `jax.jit`, and is whole after `tree_map`.
+    - `finite_gradients`: of the log-densities of samples, in the sample and in all float leaves.
+    - `kl_divergence`: to itself 0, to `other` the mean of `log p - log q` over samples; or it
+      raises NotImplementedError.
+
+    Args:
+        distribution: the distribution.
+        other: another distribution over the same events, for its KL divergence.
+        num_samples: number of samples that laws look at.
+        tolerance: bound of errors of samples, absolute below one and relative above; log-densities
+            get a hundred times as much.
+        laws: names of the laws to try; all by default.
+        seed: seed of the samples.
+
+    Returns:
+        The worst error of each law.
+
+    Raises:
+        AssertionError: a law is broken, by a wrong value or an exception; the message has a
+            paragraph for each.
+        TypeError: `distribution` is of the wrong kind.
+        ValueError: an argument is out of range, or a law is unknown.
+
+    Example:
+        >>> import distrax, jax.numpy as jnp
+        >>> normal = distrax.Independent(distrax.Normal(jnp.zeros(2), jnp.ones(2)), 1)
+        >>> report = check_distribution(normal)
+        >>> report.worst["normalisation"].error < 1e-3
+        True
+    """
+    subject = DistributionSubject(
+        distribution, other=other, num_samples=num_samples, tolerance=tolerance, seed=seed
+    )
+    return _check(subject, DISTRIBUTION_LAWS, laws, subject.name, "distributions")
+
+
+def check(subject: Subject, laws: Iterable[str] | None = None) -> Report:
+    """Try laws on a subject, like `check_bijector`, and keep the subject's compiled functions.
+
+    For a test suite with one law per test:
 
         subject = testing.Subject(Shift, (2,), params=np.ones(2))
 
@@ -146,41 +204,51 @@ def check(subject: Subject, laws: Iterable[str] | None = None) -> Report:
         def test_laws(law):
             testing.check(subject, [law])
     """
-    names = set(LAWS if laws is None else laws)
-    if not names <= set(LAWS):
-        raise ValueError(f"`laws` must be names among {list(LAWS)}; got {laws=}.")
+    return _check(subject, LAWS, laws, subject.instance.name, "bijectors")
+
+
+def _check(
+    subject: Any,
+    known: Mapping[str, Callable[[Any], Iterator[Check]]],
+    laws: Iterable[str] | None,
+    name: str,
+    kind: str,
+) -> Report:
+    names = set(known if laws is None else laws)
+    if not names <= set(known):
+        raise ValueError(f"`laws` must be names among {list(known)}; got {laws=}.")
     worst: dict[str, Check | None] = {}
     broken, errors = [], []
-    for name in (name for name in LAWS if name in names):
+    for law in (law for law in known if law in names):
         checks = []
         try:
-            for measured in LAWS[name](subject):
+            for measured in known[law](subject):
                 checks.append(measured)
         except Exception as error:
             errors.append(error)
             checks.append(_raised(error))
-        worst[name] = max(checks, key=_excess, default=None)
+        worst[law] = max(checks, key=_excess, default=None)
         failed = [measured for measured in checks if not measured.holds]
         if failed:
-            broken.append(_explain(name, failed))
+            broken.append(_explain(f"{law}: {known[law].__doc__}", failed))
     if broken:
-        title = f"{subject.instance.name} breaks {len(broken)} of {len(names)} laws of bijectors."
+        title = f"{name} breaks {len(broken)} of {len(names)} laws of {kind}."
         raise AssertionError("\n\n".join([title, *broken])) from (errors[0] if errors else None)
     return Report(worst)
 
 
 def _excess(check: Check) -> tuple[float, float]:
-    """Orders checks by how near they come to their bound; an error of 0 outranks no offenders."""
+    """Return a sort key: nearness to the bound; an error of 0 outranks having no offenders."""
     return check.error / max(check.bound, 1e-30), check.bound if check.holds else 0.0
 
 
-def _explain(name: str, failed: list[Check]) -> str:
-    """A paragraph on a broken law: what, by how much, where, and what it usually means."""
+def _explain(law: str, failed: list[Check]) -> str:
+    """Describe a broken law: what, by how much, where, and the usual cause."""
     worst = max(failed, key=_excess)
     more = f" (and {len(failed) - 1} more)" if len(failed) > 1 else ""
     found = f"error {worst.error:.3g}, bound {worst.bound:.0e}, " if worst.bound else ""
     lines = [
-        f"{name}: {LAWS[name].__doc__}",
+        law,
         f"{worst.what}: {found}{worst.where}{more}",
         f"Usually: {worst.remedy}.",
     ]
@@ -188,7 +256,7 @@ def _explain(name: str, failed: list[Check]) -> str:
 
 
 def _raised(error: Exception) -> Check:
-    """What is reported of an exception: the first line of its message, and the direction."""
+    """Report an exception by the first line of its message, and its direction."""
     message = str(error).strip().split("\n")[0]
     notes = " ".join(note for note in getattr(error, "__notes__", []) if note.startswith("Raised"))
     if isinstance(error, NotImplementedError):

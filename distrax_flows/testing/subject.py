@@ -1,4 +1,4 @@
-"""The bijector that laws are tried on."""
+"""Bijector that laws are tried on."""
 
 import dataclasses
 import functools
@@ -11,8 +11,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from distrax_flows._checks import check_positive, check_range
-from distrax_flows._types import Shape
+from distrax_flows._core.checks import check_positive, check_range
+from distrax_flows._core.types import Shape
 
 __all__ = ["DOUBLE", "SINGLE", "Subject"]
 
@@ -21,11 +21,10 @@ SINGLE, DOUBLE = np.dtype("float32"), np.dtype("float64")
 
 @dataclasses.dataclass(eq=False)
 class Subject:
-    """A bijector to try laws on, with all that was compiled for it so far.
+    """A bijector to try laws on, with everything compiled for it so far.
 
     The arguments are those of `check_bijector`. Calls take and return NumPy arrays, and run in the
-    precision of their input. Several laws call with the same events, so that they share what is
-    compiled.
+    precision of their input. Several laws use the same events, so they share compiled functions.
     """
 
     bijector: distrax.Bijector | Callable[[Any], distrax.Bijector]
@@ -80,7 +79,7 @@ class Subject:
 
     @property
     def directions(self) -> tuple[str, ...]:
-        """The directions there are."""
+        """The available directions."""
         return ("forward", "inverse") if self.has_inverse else ("forward",)
 
     @property
@@ -89,17 +88,17 @@ class Subject:
         return self.events is None
 
     def bound(self, dtype: np.dtype) -> float:
-        """The error allowed; the leaves of a bijector agree with each other to float32 only."""
+        """Return the allowed error; the leaves of a bijector agree only to float32."""
         return self.double_tolerance if dtype == DOUBLE and self.has_params else self.tolerance
 
     def cast(self, dtype: np.dtype, scale: Any = 1.0) -> Any:
-        """The parameters in a precision, multiplied by a number, or by each of several."""
+        """Return the parameters in a precision, multiplied by one number or each of several."""
         return jax.tree.map(
             lambda leaf: np.multiply.outer(scale, np.asarray(leaf)).astype(dtype), self.params
         )
 
     def make(self, scale: float = 1.0) -> distrax.Bijector:
-        """The bijector of the parameters multiplied by a number, in float32."""
+        """Return the bijector of the parameters multiplied by a number, in float32."""
         with jax.enable_x64(False):
             made = self.build(jax.tree.map(jnp.asarray, self.cast(SINGLE, scale)))
         if not isinstance(made, distrax.Bijector):
@@ -110,7 +109,7 @@ class Subject:
         return made
 
     def apply(self, direction: str, params: Any, x: Any) -> tuple[jax.Array, jax.Array]:
-        """The output and the log-det of a direction, to be traced."""
+        """Return the output and the log-det of a direction, to be traced."""
         try:
             return getattr(self.build(params), f"{direction}_and_log_det")(x)
         except Exception as error:
@@ -118,7 +117,7 @@ class Subject:
             raise
 
     def gradients(self, direction: str) -> Callable:
-        """A function to be traced: the sum of outputs and log-dets, and its two gradients."""
+        """Return a function to trace: the sum of outputs and log-dets, and its two gradients."""
 
         def total(params, x):
             y, log_det = self.apply(direction, params, x)
@@ -127,12 +126,12 @@ class Subject:
         return jax.value_and_grad(total, argnums=(0, 1))
 
     def __call__(self, direction: str, x: np.ndarray, params: Any = None) -> Any:
-        """The output and the log-det of a direction."""
+        """Return the output and the log-det of a direction."""
         params = self.cast(x.dtype) if params is None else params
         return run(self.compiled[direction], params, x)
 
     def jacobians(self, direction: str, x: np.ndarray, params: Any = None) -> np.ndarray:
-        """The Jacobians of a direction, `[N, D, D]`, at inputs `[N, ...]`."""
+        """Return the Jacobians of a direction, `[N, D, D]`, at inputs `[N, ...]`."""
         params = self.cast(x.dtype) if params is None else params
         size = int(np.prod(self.event_shape))
         return run(self._compiled_jacobians[direction], params, x).reshape(-1, size, size)
@@ -157,7 +156,7 @@ class Subject:
         num: int | None = None,
         params: Any = None,
     ) -> np.ndarray:
-        """What a direction is tried on, `[num, ...]`."""
+        """Return the inputs on which a direction is tried, `[num, ...]`."""
         if self.is_onto:
             shape = (num or 100, *self.shape(direction))
             x = np.random.default_rng(self.seed).normal(scale=2.0, size=shape)
@@ -167,7 +166,7 @@ class Subject:
         return x.astype(dtype)
 
     def edges(self, direction: str, params: Any) -> np.ndarray:
-        """Inputs at which gradients are delicate, `[N, ...]`."""
+        """Return inputs at which gradients are delicate, `[N, ...]`."""
         if self.is_onto:
             shape = self.shape(direction)
             x = [np.broadcast_to(point, shape) for point in (0.0, 1.0, 1e4, -1e4, *self.points)]
@@ -177,14 +176,14 @@ class Subject:
         return np.asarray(x, SINGLE)
 
     def shape(self, direction: str) -> Shape:
-        """The shape of a direction's input events."""
+        """Return the shape of a direction's input events."""
         if direction == "forward":
             return self.event_shape
         zeros = np.zeros(self.event_shape, SINGLE)
         return jax.eval_shape(self.compiled["forward"], self.cast(SINGLE), zeros)[0].shape
 
     def _to_inputs(self, direction: str, events: np.ndarray, params: Any) -> np.ndarray:
-        """Events for `forward`, their images for `inverse`."""
+        """Return events for `forward`, their images for `inverse`."""
         if direction == "forward":
             return events
         params = self.params if params is None else params
@@ -193,7 +192,7 @@ class Subject:
 
 
 def run(function: Callable, params: Any, x: np.ndarray) -> Any:
-    """Calls in the precision of `x`; gives NumPy arrays."""
+    """Call in the precision of `x`; return NumPy arrays."""
     with jax.enable_x64(x.dtype == DOUBLE):
         return jax.tree.map(np.asarray, function(params, x))
 
@@ -222,7 +221,7 @@ def _check_unused(params: Any, unused: Sequence[int]) -> None:
 
 
 def _from_leaves(bijector: distrax.Bijector) -> tuple[Callable, list]:
-    """A bijector as a function of its floating leaves, and those leaves."""
+    """Return a bijector as a function of its floating leaves, and those leaves."""
     leaves, structure = jax.tree.flatten(bijector)
     is_float = [jnp.issubdtype(jnp.result_type(leaf), jnp.floating) for leaf in leaves]
 

@@ -1,4 +1,4 @@
-"""Streams of batches, chunk by chunk."""
+"""Batches for training steps, chunk by chunk."""
 
 import functools
 from collections.abc import Callable
@@ -8,7 +8,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from distrax_flows._arrays import as_floats
+from distrax_flows._core.arrays import as_floats, float_dtype
 from distrax_flows.training._data import Batch, Table
 
 __all__ = [
@@ -16,53 +16,66 @@ __all__ = [
     "each_key",
     "read_rows",
     "split_keys",
+    "step_keys",
     "table_batches",
 ]
 
 
 def each_key(f: Callable, keys: jax.Array) -> Callable:
-    """`f`, mapped over all its arguments if there are several keys."""
+    """Return `f`, mapped over all its arguments if there are several keys."""
     return jax.vmap(f) if keys.ndim else f
 
 
 def split_keys(keys: jax.Array) -> tuple[jax.Array, jax.Array]:
-    """Two keys from each."""
+    """Split each key in two."""
     return each_key(lambda key: tuple(jax.random.split(key)), keys)(keys)
+
+
+@jax.jit
+def step_keys(keys: jax.Array, steps: jax.Array) -> jax.Array:
+    """Return a key per step, `[*keys.shape, steps]`, independent of how steps are grouped."""
+    of_steps = jax.vmap(jax.random.fold_in, (None, 0))
+    return each_key(lambda key: of_steps(key, steps), keys)(keys)
 
 
 class Batches(NamedTuple):
     """A stream of batches.
 
     Attributes:
-        take: `take(start, n)`, the batches of steps `start .. start + n - 1`; each leaf has shape
-            `[*keys.shape, n, batch_size, ...]`, `keys` being those that the stream was made with.
-        step_bytes: memory of the batch of one step.
-        name: which batch that of a step is, in words.
-        num_rows: rows of an epoch; None if there are always new ones.
-        repeatable: whether any steps may be taken at any time; if not, in order, but for those
-            taken last, which may be taken again.
+        take: `take(start, n)` returns the batches of steps `start .. start + n - 1`; each leaf has
+            shape `[*keys.shape, n, batch_size, ...]`, with the `keys` of the stream.
+        spec: shapes and dtypes of the batch of one step, `[*keys.shape, batch_size, ...]`.
+        name: describes the batch of a step, for error messages.
+        num_rows: rows per epoch; None if every batch is new.
+        repeatable: whether any steps may be taken at any time. If not, they must be taken in
+            order, except the last ones taken, which may be taken again.
     """
 
     take: Callable[[int, int], Any]
-    step_bytes: int
+    spec: Any
     name: Callable[[int], str] = "batch {}".format
     num_rows: int | None = None
     repeatable: bool = True
+
+    @property
+    def step_bytes(self) -> int:
+        """Size in bytes of the batch of one step."""
+        return sum(leaf.size * leaf.dtype.itemsize for leaf in jax.tree.leaves(self.spec))
 
 
 def table_batches(
     data: Batch, keys: jax.Array, batch_size: int, subset: jax.Array | None = None
 ) -> Batches:
-    """Batches of the rows of arrays, every row once per epoch, in an order drawn per epoch.
+    """Return batches of the rows of arrays, every row once per epoch, in a new order each epoch.
 
-    Batches may straddle two epochs, so that all have the same size and no row is left out. A pure
+    Batches may straddle two epochs, so all have the same size and no row is left out. A pure
     function of the keys: any range of steps may be taken at any time.
 
     Args:
         data: arrays; of memory maps, only the rows of the steps taken are read.
-        keys: a random key, or several, `[E]`: then each has an order of its own.
-        batch_size: rows of a batch.
-        subset: indices of the rows to use; all of them if None.
+        keys: a random key; or several, `[E]`, each with its own order.
+        batch_size: rows per batch.
+        subset: indices of the rows to use; all rows if None.
     """
     num_rows = len(data.x) if subset is None else len(subset)
     if num_rows < batch_size:
@@ -89,12 +102,17 @@ def table_batches(
         epoch, row = divmod(step * batch_size, num_rows)
         return f"batch {row // batch_size} of epoch {epoch}"
 
-    row_bytes = sum(table[:1].nbytes for table in jax.tree.leaves(data))
-    return Batches(take, batch_size * row_bytes * keys.size, name, num_rows)
+    spec = jax.tree.map(
+        lambda table: jax.ShapeDtypeStruct(
+            (*keys.shape, batch_size, *table.shape[1:]), float_dtype("data", table.dtype)
+        ),
+        data,
+    )
+    return Batches(take, spec, name, num_rows)
 
 
 def read_rows(table: Table, rows: jax.Array) -> jax.Array:
-    """The rows of those indices; of a memory map, in the order in which they lie on disk."""
+    """Return the rows at the given indices; a memory map is read in disk order."""
     if not isinstance(table, np.memmap):
         return table[rows]
     index, back = np.unique(np.asarray(rows), return_inverse=True)

@@ -1,11 +1,10 @@
-"""Checkpoints of a fit, by Orbax: what is needed to go on as if nothing had happened."""
+"""Checkpoints of a fit, by Orbax: everything needed to continue with the same bits."""
 
 import contextlib
 import functools
 import shutil
 import threading
 import time
-import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, TypeVar
@@ -15,7 +14,8 @@ import jax.numpy as jnp
 import numpy as np
 from jax.experimental import multihost_utils
 
-from distrax_flows._checks import check_choice, check_positive_int
+from distrax_flows._core.checks import check_choice, check_positive_int
+from distrax_flows._core.warn import warn
 from distrax_flows.training._settings import compare_settings
 
 __all__ = ["CheckpointError", "Checkpoints"]
@@ -29,23 +29,23 @@ class CheckpointError(Exception):
     """A checkpoint cannot be written, cannot be read, or is of another fit.
 
     Attributes:
-        fit: the `Fit` reached, where one could not be written; else None.
+        fit: the `Fit` reached, if a checkpoint could not be written; else None.
     """
 
     fit: Any = None
 
 
 class Checkpoints:
-    """The checkpoints in a folder, one a step, and none that is not whole.
+    """Checkpoints in a folder, at most one per step, each of them complete.
 
-    They are written while the fit goes on, under another name until they are complete. Each holds
-    a checksum of its arrays, as a flipped bit of a disk would otherwise go unnoticed.
+    They are written while the fit continues, under another name until they are complete. Each holds
+    checksums of its arrays, because a flipped bit on disk would otherwise go unnoticed.
 
     Args:
-        directory: where they lie; made if missing.
-        settings: what the fit must have in common with one that goes on with it; JSON.
-        seconds: `save` does nothing until this long after the last one.
-        max_to_keep: older ones are deleted.
+        directory: the folder; created if missing.
+        settings: settings that a continued fit must share; JSON.
+        seconds: least time between two checkpoints, in seconds.
+        max_to_keep: number of checkpoints kept; older ones are deleted.
         on_error: "raise" or "warn", if one cannot be written.
 
     Raises:
@@ -67,7 +67,7 @@ class Checkpoints:
         except ImportError:
             raise ImportError(
                 "`checkpoint_dir` needs Orbax: `pip install orbax-checkpoint`, or "
-                "`distrax_flows[training]`."
+                "`distrax_flows[checkpoints]`."
             ) from None
         check_choice("on_save_error", on_error, ("raise", "warn"))
         if not seconds >= 0:
@@ -80,7 +80,7 @@ class Checkpoints:
         self._error: Exception | None = None
         self._last_save = time.monotonic()
         self._args = ocp.args
-        # Deletion takes several steps, a renaming one: no crash leaves half a checkpoint.
+        # Deletion is not atomic, renaming is: so no crash leaves half a checkpoint.
         options = ocp.CheckpointManagerOptions(
             max_to_keep=check_positive_int("max_to_keep", max_to_keep),
             todelete_subdir=_DELETED,
@@ -100,7 +100,7 @@ class Checkpoints:
                 self.finish()
                 self._attempt(self._manager.close)
             except CheckpointError:
-                # An error that is on its way already matters more.
+                # An error already being raised matters more.
                 if error_type is None:
                     raise
             finally:
@@ -108,23 +108,23 @@ class Checkpoints:
                 _writing.clear()
 
     def abandon(self) -> None:
-        """Lets go of what is being written: other processes, perhaps dead, would be waited for."""
+        """Abandon what is being written, as finishing would wait for processes that may be dead."""
         self._abandoned = True
 
     def steps(self) -> list[int]:
-        """The steps of which there are checkpoints."""
+        """Return the steps that have checkpoints."""
         return sorted(self._manager.all_steps())
 
     def save(self, step: int, content: Callable[[], Any], *, at_once: bool = False) -> None:
-        """Starts to write a checkpoint of the pytree `content()`, if it is time to, or `at_once`.
+        """Start writing a checkpoint of the pytree `content()`, if one is due or `at_once`.
 
         Raises:
-            CheckpointError: it, or the one before, cannot be written, and that is to be an error.
+            CheckpointError: this or the previous one cannot be written, and `on_error` is "raise".
         """
         due = at_once or _first_process(time.monotonic() - self._last_save >= self._seconds)
         if not due or step in self.steps():
             return
-        # Orbax refuses empty arrays. Those of NumPy are copied, as they may change meanwhile.
+        # Orbax refuses empty arrays. NumPy's are copied, as they may change during the writing.
         arrays = [
             leaf.copy() if isinstance(leaf, np.ndarray) else leaf
             for leaf in jax.tree.leaves(content())
@@ -145,7 +145,7 @@ class Checkpoints:
         self._last_save = time.monotonic()
 
     def settings_of(self, step: int) -> dict[str, Any]:
-        """The settings of the fit that wrote a checkpoint.
+        """Return the settings of the fit that wrote a checkpoint.
 
         Raises:
             CheckpointError: it cannot be read, or is of another fit.
@@ -158,12 +158,12 @@ class Checkpoints:
         return saved
 
     def restore(self, step: int, like: T) -> T:
-        """The content of a checkpoint, on the devices and of the types of `like`.
+        """Return the content of a checkpoint, with the devices and types of `like`.
 
-        Later checkpoints are deleted, as the fit takes another way from here.
+        Later checkpoints are deleted, as the fit may now take another course.
 
         Raises:
-            CheckpointError: it cannot be read, or holds other values than were written.
+            CheckpointError: it cannot be read, or does not hold the values that were written.
         """
         leaves, treedef = jax.tree.flatten(like)
         arrays = [leaf for leaf in leaves if leaf.size]
@@ -202,10 +202,10 @@ class Checkpoints:
             ) from error
 
     def finish(self) -> None:
-        """Returns when what is being written is complete.
+        """Wait until everything being written is complete.
 
         Raises:
-            CheckpointError: it could not be written, and that is to be an error.
+            CheckpointError: it could not be written, and `on_error` is "raise".
         """
         self._wait()
         error, self._error = self._error, None
@@ -213,8 +213,8 @@ class Checkpoints:
             self._fail(error)
 
     def _wait(self) -> None:
-        """Waits for what is being written, and keeps an error for the next call."""
-        # Orbax tells of one failure several times, each time in place of what it was asked for.
+        """Wait for what is being written; keep an error for the next call of `finish`."""
+        # Orbax reports one failure several times, each time instead of doing what it was asked.
         for _ in range(3):
             try:
                 return self._manager.wait_until_finished()
@@ -236,22 +236,22 @@ class Checkpoints:
         )
         if self._on_error == "raise":
             raise CheckpointError(message) from error
-        warnings.warn(message, RuntimeWarning, stacklevel=2)
+        warn(message, RuntimeWarning)
 
     def _empty_bin(self) -> None:
         if jax.process_index() == 0:
             shutil.rmtree(self._directory / _DELETED, ignore_errors=True)
 
 
-# Orbax gives names to what it writes by one counter for all of a process: two fits that write at a
-# time would wait for each other's files.
+# Orbax names what it writes by one counter per process: two fits that write at the same time would
+# wait for each other's files.
 _LOCK = threading.RLock()
 _writing: list[Checkpoints] = []
 
 
 @contextlib.contextmanager
 def _alone(keeper: Checkpoints) -> Iterator[None]:
-    """While nobody else writes in this process."""
+    """Hold the lock on writing, after all others in this process have finished writing."""
     with _LOCK:
         for other in _writing:
             if other is not keeper:
@@ -261,20 +261,20 @@ def _alone(keeper: Checkpoints) -> Iterator[None]:
 
 
 def _reason(error: Exception) -> str:
-    """What Orbax says, without the specification that follows; the reason itself comes last."""
+    """Return Orbax's message without the specification that follows; its end has the reason."""
     text = str(error).partition("\n")[0].partition(" [")[0] or "no reason given"
     return f"{type(error).__name__}: {text if len(text) < 250 else f'... {text[-250:]}'}"
 
 
 def _first_process(decision: bool) -> bool:
-    """What the first process decided: all must write a checkpoint, or none."""
+    """Return the decision of the first process: either all write a checkpoint, or none does."""
     if jax.process_count() == 1:
         return decision
     return bool(multihost_utils.broadcast_one_to_all(np.asarray(decision)))
 
 
 def _checksums(arrays: Sequence[Any]) -> np.ndarray:
-    """Sum of the bytes of each array, which does not depend on how it lies on devices."""
+    """Return the sum of the bytes of each array, whatever its layout across devices."""
     sums = iter(np.asarray(_sums_of_bytes([a for a in arrays if isinstance(a, jax.Array)])))
     return np.array(
         [

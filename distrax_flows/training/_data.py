@@ -1,4 +1,4 @@
-"""Rows of data, refused at once where a fit could only fail later."""
+"""Checks of data, so that bad data are refused before training."""
 
 from collections.abc import Iterator
 from typing import Any, NamedTuple, TypeAlias
@@ -7,7 +7,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from distrax_flows._arrays import as_array, as_floats, float_dtype
+from distrax_flows._core.arrays import as_array, as_floats, float_dtype
+from distrax_flows._core.types import Shape
 from distrax_flows.training._rounding import check_rounding
 
 __all__ = [
@@ -19,22 +20,23 @@ __all__ = [
     "check_columns_vary",
     "check_context",
     "check_data",
+    "entry",
     "scale_weights",
 ]
 
-# A memory map stays on disk; everything else is held where JAX computes.
+# A memory map stays on disk; everything else is held on JAX's device.
 Table: TypeAlias = jax.Array | np.memmap
 
-_BLOCK = 2**16  # rows of a memory map that are looked at together
+_BLOCK = 2**16  # rows of a memory map read together
 
 
 class Batch(NamedTuple):
-    """Rows of data, and what belongs to each; also a whole data set.
+    """Rows of data with their contexts and weights; also a whole data set.
 
     Attributes:
-        x: `[..., D]`, the examples.
+        x: `[..., *event_shape]`, the events.
         context: `[..., C]`, or None.
-        weights: `[...]`, how much each example counts, or None if all count the same.
+        weights: `[...]`, the weight of each event, or None if all are equal.
     """
 
     x: Any
@@ -42,22 +44,23 @@ class Batch(NamedTuple):
     weights: Any = None
 
 
-def check_data(data: Batch, names: Batch) -> Batch:
+def check_data(data: Batch, names: Batch, event_shape: Shape) -> Batch:
     """Return arrays of numbers that a fit can use, or raise.
 
-    Weights are in double precision, and need `scale_weights`.
+    Weights are in double precision, and still need `scale_weights`.
 
     Args:
         data: the arrays, of any kind.
-        names: what a user calls each of them.
+        names: the user's names for them.
+        event_shape: shape of an event.
 
     Raises:
-        TypeError: an array is of a kind that cannot be converted.
-        ValueError: `x` or `context` is not a matrix, or holds values that are not finite, or that
-            rounding would merge; the arrays differ in their number of rows; a weight is negative,
-            or all are zero.
+        TypeError: an array cannot be converted.
+        ValueError: `x` or `context` has the wrong shape, non-finite values, or values that rounding
+            would merge; the arrays differ in their number of rows; a weight is negative, or all are
+            zero.
     """
-    x = _check_table(names.x, data.x)
+    x = _check_table(names.x, data.x, event_shape)
     context = weights = None
     if data.context is not None:
         dtype = float_dtype(names.x, x.dtype)
@@ -90,13 +93,13 @@ def as_parts(name: str, data: Any) -> tuple[Batch, Batch]:
 def scale_weights(data: Batch, what: str, rows: Any = slice(None)) -> Batch:
     """Return `data` with weights that have a mean of one over `rows`, and are zero elsewhere.
 
-    So a loss stays in nats per example. Only ratios matter, and sums of weights of any size fit
-    into double precision once they are divided by the largest.
+    So losses stay in nats per event. Only ratios matter. Dividing by the largest weight first keeps
+    sums of weights of any size within double precision.
 
     Args:
         data: as `check_data` returns it.
-        what: which weights these are, in words.
-        rows: indices of the rows that count.
+        what: describes these weights, for error messages.
+        rows: indices of the rows to use.
 
     Raises:
         ValueError: all weights of `rows` are zero.
@@ -114,33 +117,40 @@ def scale_weights(data: Batch, what: str, rows: Any = slice(None)) -> Batch:
 
 
 def check_columns_vary(name: str, x: Table) -> None:
-    """Raise if a column is constant: its density is a spike, and the likelihood has no bound."""
+    """Raise if a column is constant: its density is a spike, and the likelihood is unbounded."""
     low, high = bounds(x)
-    constant = np.flatnonzero(low == high)
-    if constant.size and len(x) > 1:
+    constant = [entry(index, low.shape) for index in np.flatnonzero(low == high)]
+    if constant and len(x) > 1:
         raise ValueError(
-            f"`{name}` must vary in every column; got constant columns {constant.tolist()}, the "
-            f"first with the value {low[constant[0]]}. No density fits them: drop them."
+            f"`{name}` must vary in every column; got constant columns {constant}, the first with "
+            f"the value {low[constant[0]]}. No density fits them: drop them."
         )
 
 
+def entry(index: Any, event_shape: Shape) -> Any:
+    """Return the index of an entry of an event from its flat index: an integer, or a tuple."""
+    place = tuple(map(int, np.unravel_index(index, event_shape)))
+    return place[0] if len(place) == 1 else place
+
+
 def check_context(context: Any) -> jax.Array:
-    """Return contexts `[..., C]`, which go with no rows of data, as numbers that a fit can use."""
+    """Return contexts `[..., C]` without rows of data, as numbers that a fit can use."""
     array = as_array("context", context)
     if not array.ndim:
         raise ValueError(f"`context` must have shape [..., C]; got {array.shape}.")
-    table = _check_table("context", array.reshape(-1, array.shape[-1]), jnp.result_type(float))
+    rows = array.reshape(-1, array.shape[-1])
+    table = _check_table("context", rows, integers=jnp.result_type(float))
     return jnp.asarray(table).reshape(array.shape)
 
 
 def blocks(table: Any) -> Iterator[np.ndarray]:
-    """Yield the rows of floating-point data, a few at a time, as a fit would see them."""
+    """Yield the rows of floating-point data as a fit would see them, a block at a time."""
     for start in range(0, len(table), _BLOCK):
         yield np.asarray(as_floats("data", table[start : start + _BLOCK]))
 
 
 def bounds(table: Any) -> tuple[np.ndarray, np.ndarray]:
-    """Return the least and the greatest value of each column, exactly; NaN if there is one."""
+    """Return the exact minimum and maximum of each entry of a row; NaN if any value is NaN."""
     ends = []
     with np.errstate(invalid="ignore"):
         for start in range(0, len(table), _BLOCK):
@@ -150,12 +160,18 @@ def bounds(table: Any) -> tuple[np.ndarray, np.ndarray]:
         return np.min(lows, axis=0), np.max(highs, axis=0)
 
 
-def _check_table(name: str, value: Any, integers: Any = None) -> Table:
+def _check_table(
+    name: str, value: Any, row_shape: Shape | None = None, integers: Any = None
+) -> Table:
+    """Return a table with rows of the given shape (vectors of any size if None), or raise."""
     array = as_array(name, value)
     dtype = float_dtype(name, array.dtype, integers)
-    if array.ndim != 2:
+    fits = array.ndim == 2 if row_shape is None else array.shape[1:] == row_shape
+    if not array.ndim or not fits:
+        sizes = ["N", "C"] if row_shape is None else ["N", *map(str, row_shape)]
         raise ValueError(
-            f"`{name}` must have shape [N, D], a row per example; got {name}.shape={array.shape}."
+            f"`{name}` must have shape [{', '.join(sizes)}], a row for each example; got "
+            f"{name}.shape={array.shape}."
         )
     if 0 in array.shape:
         raise ValueError(f"`{name}` must not be empty; got {name}.shape={array.shape}.")
@@ -174,7 +190,9 @@ def _check_finite(
         ends = np.stack([low, high]).astype(dtype)
     if np.isfinite(ends).all():
         return
-    bad = np.concatenate([~np.isfinite(block).all(axis=-1) for block in blocks(array)])
+    bad = np.concatenate(
+        [~np.isfinite(block.reshape(len(block), -1)).all(axis=-1) for block in blocks(array)]
+    )
     bad = np.flatnonzero(bad)
     row = np.asarray(array[bad[0]])
     where, remedy = "", "Remove or impute them"
@@ -187,7 +205,7 @@ def _check_finite(
 
 
 def _check_weights(names: Batch, value: Any, num_rows: int) -> np.ndarray:
-    """Return weights in double precision: their sizes, such as 1e36 or exp(-98), don't matter."""
+    """Return weights in double precision, of any size, such as 1e36 or exp(-98)."""
     name = names.weights
     array = as_array(name, value)
     float_dtype(name, array.dtype, integers=np.float64)

@@ -1,31 +1,32 @@
-"""Where a fit stands, and how it comes further: chunks of steps, and evaluations between them."""
+"""Training progress and the training loop: chunks of steps, evaluations between them."""
 
 import dataclasses
 import functools
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 
-from distrax_flows._checks import check_positive_int
-from distrax_flows.flow import Params, State
-from distrax_flows.training._batches import Batches
+from distrax_flows._core.checks import check_positive_int
+from distrax_flows.functional.flow import Params, State
+from distrax_flows.training._batches import Batches, step_keys
 from distrax_flows.training._placement import here
 from distrax_flows.training._steps import Steps, TrainState
+from distrax_flows.training.objectives import explain
 from distrax_flows.training.results import Fit, History, NonFiniteError
 
 __all__ = ["Loop", "Progress", "chunk_size"]
 
 _MAX_CHUNK = 250  # steps between looks at the loss
-_MAX_CHUNK_BYTES = 2**26  # of batches, which are drawn a chunk at a time
+_MAX_CHUNK_BYTES = 2**26  # of the batches of a chunk, which are in memory together
 _MAX_SKIPPED = 100  # steps in a row
 
 
 class Best(NamedTuple):
-    """The parameters of the best validation loss so far, and how many have followed it."""
+    """The best parameters by validation loss so far, and the number of evaluations since."""
 
     params: Params
     loss: jax.Array
@@ -33,16 +34,17 @@ class Best(NamedTuple):
 
 
 class Records(NamedTuple):
-    """What becomes the history; room for all steps, filled with NaN."""
+    """Records that become the history; preallocated for all steps, filled with NaN."""
 
     loss: np.ndarray
     grad_norm: np.ndarray
     seconds: np.ndarray
     validation_loss: np.ndarray
+    extras: dict[str, np.ndarray]
 
 
 class Progress(NamedTuple):
-    """Where a fit stands: all that is needed to go on with it, as a pytree of arrays."""
+    """Training progress: everything needed to continue, as a pytree of arrays."""
 
     step: np.ndarray
     state: TrainState
@@ -51,9 +53,9 @@ class Progress(NamedTuple):
 
 
 def chunk_size(num_steps: int, eval_every: int | None, batches: Batches) -> int:
-    """Steps compiled as one: few enough for memory, and a divisor if a fair one exists.
+    """Return the number of steps compiled as one: within memory, and a divisor if practical.
 
-    A last chunk of another length would be compiled anew.
+    Without a divisor, a shorter last chunk would be compiled separately.
     """
     if eval_every is not None:
         check_positive_int("eval_every", eval_every)
@@ -65,41 +67,47 @@ def chunk_size(num_steps: int, eval_every: int | None, batches: Batches) -> int:
 
 @dataclasses.dataclass(frozen=True)
 class Loop:
-    """How a fit comes from its start to its end.
+    """The training loop.
 
-    Chunks of steps and evaluations lie at fixed steps, whatever happens in between: an interrupted
-    fit runs the very same compiled chunks as one that was not.
+    Chunks and evaluations have fixed bounds, whatever happens in between: a resumed fit runs
+    exactly the compiled chunks of an uninterrupted one.
 
     Attributes:
-        steps: how steps are made.
-        batches: what of.
-        num_steps: how many.
-        shape: `()`, or `(E,)`, the axis of several fits at once.
+        steps: the training step.
+        batches: source of the batches.
+        num_steps: number of steps.
+        keys: random key from which each step gets its own, `()`; or `(E,)`, for several fits at
+            once.
         eval_every: steps between evaluations; None means after each chunk.
-        validate: from parameters to a validation loss; or None.
-        patience: how many evaluations in a row may bring no improvement; or None.
+        validate: maps parameters to a validation loss; or None.
+        patience: number of evaluations in a row without improvement that ends the fit; or None.
     """
 
     steps: Steps
     batches: Batches
     num_steps: int
-    shape: tuple[int, ...]
+    keys: jax.Array
     eval_every: int | None
     validate: Callable[[Params], jax.Array] | None
     patience: int | None
 
     @property
+    def shape(self) -> tuple[int, ...]:
+        """Shape of the fits: `()`, or `(E,)` for several at once."""
+        return self.keys.shape
+
+    @property
     def chunk(self) -> int:
-        """Steps compiled as one."""
+        """Number of steps compiled as one."""
         return chunk_size(self.num_steps, self.eval_every, self.batches)
 
     @property
     def period(self) -> int:
-        """Steps between evaluations."""
+        """Number of steps between evaluations."""
         return self.eval_every or self.chunk
 
     def start(self, params: Params, flow_state: State) -> Progress:
-        """The progress before the first step."""
+        """Return the progress before the first step."""
         state = self.steps.start(params, flow_state, self.shape)
         best = None
         if self.validate is not None:
@@ -110,10 +118,25 @@ class Loop:
                     jnp.zeros(self.shape, jnp.int32),
                 )
             )
-        return Progress(np.zeros((), np.int32), state, best, self.room(self.num_steps))
+        axis = len(self.shape)
 
-    def room(self, num_steps: int) -> Records:
-        """Records of that many steps, empty."""
+        def one_step(leaf):
+            shape = (*leaf.shape[:axis], 1, *leaf.shape[axis:])
+            return jax.ShapeDtypeStruct(shape, leaf.dtype)
+
+        batches = jax.tree.map(one_step, self.batches.spec)
+        extras = self.steps.records(state, batches, step_keys(self.keys, jnp.arange(1))).extras
+        records = self.room(self.num_steps, tuple(extras))
+        return Progress(np.zeros((), np.int32), state, best, records)
+
+    def _inputs(self, start: int, n: int) -> tuple[Any, jax.Array]:
+        """Return batches and keys of the steps `start .. start + n - 1`."""
+        batches = self.batches.take(start, n)
+        batches = self.steps.placement.batches(batches, len(self.shape) + 1)
+        return batches, step_keys(self.keys, start + jnp.arange(n))
+
+    def room(self, num_steps: int, extras: Iterable[str]) -> Records:
+        """Return empty records for a number of steps."""
         steps = np.full((*self.shape, num_steps), np.nan, np.float32)
         evaluations = 0 if self.validate is None else -(-num_steps // self.period)
         return Records(
@@ -121,33 +144,36 @@ class Loop:
             grad_norm=steps.copy(),
             seconds=np.full(num_steps, np.nan),
             validation_loss=np.full((*self.shape, evaluations), np.nan, np.float32),
+            extras={name: steps.copy() for name in extras},
         )
 
     def advance(self, progress: Progress, started: float) -> Progress:
-        """After the next chunk of steps, which counts as begun at `started`.
+        """Return the progress after the next chunk of steps, timed from `started`.
 
         Raises:
-            NonFiniteError: a loss or gradient is not finite, and steps are not to be left out; or
-                too many of them were.
+            NonFiniteError: a loss or gradient is non-finite, and such steps may not be skipped; or
+                too many were skipped.
         """
         start = int(progress.step)
         n = min(self.chunk, self.period - start % self.period, self.num_steps - start)
-        batches = self.steps.placement.batches(self.batches.take(start, n), len(self.shape) + 1)
-        state, loss, norm = self.steps.take(progress.state, batches)
+        batches, keys = self._inputs(start, n)
+        state, new = self.steps.take(progress.state, batches, keys)
         records = progress.records
-        records.loss[..., start : start + n] = loss
-        records.grad_norm[..., start : start + n] = norm
+        records.loss[..., start : start + n] = new.loss
+        records.grad_norm[..., start : start + n] = new.grad_norm
+        for name, extra in new.extras.items():
+            records.extras[name][..., start : start + n] = extra
         records.seconds[start : start + n] = (time.perf_counter() - started) / n
         done = progress._replace(step=np.asarray(start + n, np.int32), state=state)
-        self._check_finite(progress, done, batches)
+        self._check_finite(progress, done, batches, keys)
         return done
 
     def is_due(self, progress: Progress) -> bool:
-        """Whether an evaluation is."""
+        """Return whether an evaluation is due."""
         return int(progress.step) % self.period == 0 or int(progress.step) == self.num_steps
 
     def evaluate(self, progress: Progress) -> Progress:
-        """After an evaluation, if one is due and there is anything to evaluate."""
+        """Return the progress after an evaluation, if one is due and there are validation data."""
         best = progress.best
         if best is None or self.validate is None or not self.is_due(progress):
             return progress
@@ -161,7 +187,7 @@ class Loop:
                 "the flow a base with heavier tails.",
                 self.fit(progress, 0),
             )
-        # A fit that is over stays as it is while others beside it go on.
+        # Of several fits, one that is over keeps its best while the others continue.
         better = (loss < best.loss) & ~self._has_lost_patience(best)
         best = Best(
             params=jax.tree.map(functools.partial(_where, better), params, best.params),
@@ -171,11 +197,11 @@ class Loop:
         return progress._replace(best=best)
 
     def is_over(self, progress: Progress) -> bool:
-        """Whether no step is to follow."""
+        """Return True once training is finished."""
         return bool(progress.step >= self.num_steps) or self._stopped_early(progress)
 
     def fit(self, progress: Progress, first: int) -> Fit:
-        """What a user gets; `first` is the step at which this process began."""
+        """Return the result for the user; `first` is the step at which this process began."""
         step = int(progress.step)
         seconds, compile_seconds = self._without_startup(progress, first)
         ends = np.minimum(self.period * (1 + np.arange(self._evaluations(progress))), step)
@@ -187,19 +213,21 @@ class Loop:
             validation_loss=progress.records.validation_loss[..., : len(ends)],
             compile_seconds=compile_seconds,
             stopped_early=self._stopped_early(progress),
+            extras={name: values[..., :step] for name, values in progress.records.extras.items()},
         )
         result = progress.best.params if progress.best else self.steps.result(progress.state)
         return Fit(result, history)
 
     def to_keep(self, progress: Progress, first: int) -> Progress:
-        """The progress as a checkpoint holds it: the start-up of this process is no step's."""
+        """Return the progress for a checkpoint: without the start-up time of this process."""
         seconds, _ = self._without_startup(progress, first)
         return progress._replace(records=progress.records._replace(seconds=seconds))
 
     def _without_startup(self, progress: Progress, first: int) -> tuple[np.ndarray, float]:
-        """Seconds of each step, and by how much the chunk from step `first` took longer.
+        """Return the seconds of each step, and how much longer the chunk from step `first` took.
 
-        That one compiled, and the last one perhaps another length: neither tells the usual pace.
+        That chunk was compiled, and so perhaps was a shorter last one: neither shows the usual
+        pace.
         """
         seconds = progress.records.seconds.copy()
         size = self.chunk
@@ -221,8 +249,10 @@ class Loop:
     def _has_lost_patience(self, best: Best) -> jax.Array:
         return best.misses >= (np.inf if self.patience is None else self.patience)
 
-    def _check_finite(self, before: Progress, after: Progress, batches: Any) -> None:
-        """Raises if a step from one progress to the other was left out, and may not be."""
+    def _check_finite(
+        self, before: Progress, after: Progress, batches: Any, keys: jax.Array
+    ) -> None:
+        """Raise if a step between the two was non-finite and may not be skipped."""
         start, stop = int(before.step), int(after.step)
         loss, norm = (record[..., :stop] for record in after.records[:2])
         bad = ~(np.isfinite(loss) & np.isfinite(norm))
@@ -230,28 +260,44 @@ class Loop:
             lost = bad[..., -_MAX_SKIPPED:].all(axis=-1)
             if stop < _MAX_SKIPPED or not lost.any():
                 return
-            *fit, step = *np.argwhere(lost)[0], stop - start - 1
+            fit, step = tuple(np.argwhere(lost)[0]), stop - start - 1
         else:
             if not bad[..., start:].any():
                 return
             *fit, step = min(map(tuple, np.argwhere(bad[..., start:])), key=lambda at: at[-1])
-        batch = jax.tree.map(lambda leaf: leaf[*fit, step], batches)
+        raise NonFiniteError(
+            self._explanation(
+                after,
+                jax.tree.map(lambda leaf: leaf[*fit, step], (batches, keys)),
+                tuple(fit),
+                start,
+                step,
+            ),
+            self.fit(before, 0),
+        )
+
+    def _explanation(
+        self, after: Progress, inputs: Any, fit: tuple[int, ...], start: int, step: int
+    ) -> str:
+        """Explain in sentences why a step of a chunk that began at `start` was non-finite."""
+        batch, key = inputs
         params, flow_state = jax.tree.map(lambda leaf: leaf[*fit], after.state[:2])
         batch, params, flow_state = here((batch, params, flow_state))
-        loss, norm = loss[*fit, start + step], norm[*fit, start + step]
-        lines = [
+        loss, norm = (record[*fit, start + step] for record in after.records[:2])
+        steps = self.steps
+        sentences = [
             f"The loss is {loss} and its gradient has norm {norm} at step {start + step}, "
             f"{self.batches.name(start + step)}{f', of fit {fit[0]}' if fit else ''}.",
-            self.steps.objective.explain(params, flow_state, batch),
+            explain(steps.objective, steps.flow, steps.variables(params, flow_state), batch, key),
             f"The last {_MAX_SKIPPED} steps were left out, one after the other."
-            if self.steps.skip
+            if steps.skip
             else '`non_finite="skip"` leaves such steps out.',
             f"The error's `fit` has the parameters after {start} steps.",
         ]
-        raise NonFiniteError(" ".join(lines), self.fit(before, 0))
+        return " ".join(filter(None, sentences))
 
 
 def _where(condition: jax.Array, new: jax.Array, old: jax.Array) -> jax.Array:
-    """`jnp.where` for a condition on leading axes."""
+    """Return `jnp.where` for a condition on leading axes."""
     shape = condition.shape + (1,) * (new.ndim - condition.ndim)
     return jnp.where(condition.reshape(shape), new, old)

@@ -1,4 +1,4 @@
-"""Why a number is not finite: which rows, which layer, and what it got."""
+"""Explanations of non-finite values: the rows, the layer, and its input."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -6,13 +6,13 @@ from typing import Any
 import jax
 import numpy as np
 
-from distrax_flows._trace import LayerTrace
+from distrax_flows.functional._trace import LayerTrace
 
 __all__ = ["explain_gradient", "explain_layers", "explain_rows"]
 
 
 def explain_rows(rows: str, what: str, values: Any, x: Any) -> str:
-    """Which rows have a value, such as their log-density, that is not finite; empty if none."""
+    """Name the rows with a non-finite value, such as their log-density; empty if none."""
     values, x = np.asarray(values).reshape(-1), np.asarray(x).reshape(-1, np.shape(x)[-1])
     bad = np.flatnonzero(~np.isfinite(values))
     if not bad.size:
@@ -24,7 +24,7 @@ def explain_rows(rows: str, what: str, values: Any, x: Any) -> str:
 
 
 def explain_layers(layers: Sequence[LayerTrace]) -> str:
-    """Which layer is the first whose output is not finite, in a sentence."""
+    """Name the first layer with a non-finite output."""
     if not np.isfinite(layers[0].x).all():
         return "What enters the flow is not finite itself."
     for layer in layers:
@@ -43,7 +43,7 @@ def explain_layers(layers: Sequence[LayerTrace]) -> str:
 
 
 def explain_gradient(grads: Any) -> str:
-    """Which parameters have no finite gradient, in a sentence; empty if all have."""
+    """Name the parameters with a non-finite gradient; empty if none."""
     leaves, _ = jax.tree_util.tree_flatten_with_path(grads)
     bad = [
         (jax.tree_util.keystr(path, simple=True, separator=":"), np.argwhere(~np.isfinite(leaf)))

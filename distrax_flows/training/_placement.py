@@ -1,4 +1,4 @@
-"""Where the arrays of a fit lie."""
+"""Placement of the arrays of a fit on devices."""
 
 import dataclasses
 from typing import Any
@@ -9,7 +9,7 @@ import numpy as np
 from jax.experimental import multihost_utils
 from jax.sharding import Mesh, NamedSharding
 
-from distrax_flows._mesh import check_mesh, check_rows, params_sharding, rows_sharding
+from distrax_flows._core.mesh import check_mesh, check_rows, params_sharding, rows_sharding
 from distrax_flows.training._data import Batch
 
 __all__ = ["Placement", "here", "placement_on"]
@@ -17,11 +17,11 @@ __all__ = ["Placement", "here", "placement_on"]
 
 @dataclasses.dataclass(frozen=True)
 class Placement:
-    """On the devices of a mesh; or, without one, where JAX puts them.
+    """Placement on the devices of a mesh; without one, JAX's default.
 
-    Rows of data are divided over the devices, and parameters lie on all of them, or are divided
-    too if they are wide and the mesh says so; XLA adds up the gradients. With several processes,
-    each brings all rows, which are the same, and keeps those of its devices.
+    Rows of data are divided over the devices. Parameters are replicated across devices, or also
+    divided if they are wide and the mesh has an axis "model"; XLA sums the gradients. With several
+    processes, each one holds the same rows, and keeps those of its devices.
 
     Attributes:
         mesh: as `check_mesh` returns it; or None.
@@ -30,7 +30,7 @@ class Placement:
     mesh: Mesh | None
 
     def batches(self, batches: Any, axis: int) -> Any:
-        """Batches, whose rows lie along `axis`, divided; whatever else there is, on all devices."""
+        """Divide batches along `axis`, the axis of rows; replicate everything else."""
         if self.mesh is None:
             return batches
         mesh = self.mesh
@@ -45,7 +45,7 @@ class Placement:
         return jax.tree.map(place, batches, is_leaf=lambda node: isinstance(node, Batch))
 
     def data(self, data: Batch) -> Batch:
-        """A whole data set, divided; filled up with rows of weight zero where need be."""
+        """Divide a whole data set, padded with rows of weight zero if necessary."""
         if self.mesh is None:
             return data
         num_rows = len(data.x)
@@ -54,20 +54,20 @@ class Placement:
         weights = jnp.pad(weights * ((num_rows + surplus) / num_rows), (0, surplus))
 
         def fill(table):
-            return jnp.pad(table, ((0, surplus), (0, 0)), mode="edge")
+            return jnp.pad(table, ((0, surplus), *[(0, 0)] * (table.ndim - 1)), mode="edge")
 
         x, context = jax.tree.map(fill, (data.x, data.context))
         return self.batches(Batch(x, context, weights), 0)
 
     def state(self, tree: Any) -> Any:
-        """Parameters, and what has their shapes."""
+        """Place parameters, and arrays of their shapes."""
         mesh = self.mesh
         if mesh is None:
             return tree
         return jax.tree.map(lambda leaf: _put(leaf, params_sharding(mesh, leaf)), tree)
 
     def keep_state(self, tree: Any) -> Any:
-        """Inside of jit: `tree` where `state` would put it."""
+        """Constrain `tree`, inside jit, to the placement of `state`."""
         mesh = self.mesh
         if mesh is None:
             return tree
@@ -75,31 +75,31 @@ class Placement:
         return jax.lax.with_sharding_constraint(tree, shardings)
 
     def divide(self, rows: jax.Array) -> jax.Array:
-        """Inside of jit: rows divided along their first axis."""
+        """Divide rows along their first axis, inside jit."""
         if self.mesh is None:
             return rows
         return jax.lax.with_sharding_constraint(rows, rows_sharding(self.mesh))
 
 
 def here(tree: Any) -> Any:
-    """Arrays as they are; those that lie with several processes, whole in each."""
+    """Return arrays unchanged; gather those that are divided over several processes."""
     if jax.process_count() == 1:
         return tree
     return jax.tree.map(lambda leaf: multihost_utils.process_allgather(leaf, tiled=True), tree)
 
 
 def placement_on(mesh: Any) -> Placement:
-    """The placement on a user's mesh, or None.
+    """Return the placement on a user's mesh, which may be None.
 
     Raises:
-        TypeError: it is no mesh.
+        TypeError: it is not a mesh.
         ValueError: it has other axes than "data" and "model".
     """
     return Placement(None if mesh is None else check_mesh(mesh))
 
 
 def _put(leaf: jax.Array, sharding: NamedSharding) -> jax.Array:
-    """An array that all processes have, on the devices of all of them."""
+    """Put an array that every process holds onto the devices of all processes."""
     if jnp.issubdtype(leaf.dtype, jax.dtypes.prng_key):
         data = _put(jax.random.key_data(leaf), sharding)
         return jax.random.wrap_key_data(data, impl=jax.random.key_impl(leaf))

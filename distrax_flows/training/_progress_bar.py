@@ -1,4 +1,4 @@
-"""The bar that a fit shows on a terminal or in a notebook."""
+"""Progress bar of a fit, on a terminal or in a notebook."""
 
 import importlib.util
 import sys
@@ -8,42 +8,23 @@ __all__ = ["progress_bar"]
 
 
 def progress_bar(total: int, done: int, progress: bool | None) -> Any:
-    """A tqdm bar; None shows it on a terminal or in a notebook only, and needs no tqdm."""
-    if progress is False:
-        return _NoBar()
-    try:
-        import tqdm
-    except ImportError:
-        if progress:
-            raise ImportError(
-                "`progress=True` needs tqdm: `pip install tqdm`, or `distrax_flows[training]`."
-            ) from None
-        return _NoBar()
+    """Return a tqdm bar; None shows it only on a terminal or in a notebook."""
+    # Imported here so that importing the library stays fast.
+    import tqdm
+
     notebook = _in_notebook()
-    if notebook and importlib.util.find_spec("ipywidgets"):
+    if notebook and progress is not False and importlib.util.find_spec("ipywidgets"):
         from tqdm.notebook import tqdm as widget
 
         return widget(total=total, initial=done, unit="step")
-    # leave=None: under a bar of the caller's, this one goes when done.
-    disable = False if progress or notebook else None
-    return tqdm.tqdm(total=total, initial=done, unit="step", leave=None, disable=disable)
+    unless_on_a_terminal = None  # tqdm's meaning of None
+    shown_by_default = False if notebook else unless_on_a_terminal
+    hidden = shown_by_default if progress is None else not progress
+    # leave=None removes this bar when done if it is nested under a bar of the caller.
+    return tqdm.tqdm(total=total, initial=done, unit="step", leave=None, disable=hidden)
 
 
 def _in_notebook() -> bool:
-    """Whether this process is a Jupyter kernel: only there IPython's shell has one."""
+    """Return whether this process is a Jupyter kernel: only there, IPython's shell has a kernel."""
     get_ipython = getattr(sys.modules.get("IPython"), "get_ipython", None)
     return get_ipython is not None and getattr(get_ipython(), "kernel", None) is not None
-
-
-class _NoBar:
-    def update(self, n):
-        pass
-
-    def set_postfix(self, **values):
-        pass
-
-    def __enter__(self):
-        return self
-
-    def __exit__(self, *error):
-        pass

@@ -1,4 +1,4 @@
-"""Columns whose numbers are no longer apart in the precision of a fit."""
+"""Check that rounding to the precision of a fit keeps the values of a column distinct."""
 
 from typing import Any
 
@@ -6,8 +6,8 @@ import numpy as np
 
 __all__ = ["check_rounding"]
 
-# A fit resolves columns that keep most of a thousand values apart: their spacing in float32 is
-# below about a thousandth of their spread. More rows would find ties in any column.
+# A fit resolves columns that keep most of a thousand values distinct: their spacing in float32 is
+# below about a thousandth of their spread. With more rows, any column would have ties.
 _ROWS = 1_000
 _LOST = 0.25
 
@@ -17,27 +17,29 @@ def check_rounding(
 ) -> None:
     """Raise if rounding to `dtype` merges many of the values of a column of `table`.
 
-    Julian dates and GPS seconds are such columns: float32 has a number every quarter of a day, or
-    every 128 seconds there. The flow would fit a few spikes, and its likelihood would be great.
+    Julian dates and GPS seconds are such columns: there, float32 has a number every quarter of a
+    day, or every 128 seconds. The flow would fit a few spikes, with a high likelihood.
 
     Args:
-        name: of the table.
-        table: `[N, D]`, finite; not yet rounded.
-        low: `[D]`, the least value of each column.
-        high: `[D]`, the greatest one.
-        dtype: of the fit.
+        name: name of the table.
+        table: `[N, ...]`, finite; not yet rounded.
+        low: `[...]`, the smallest value of each column, that is, of each entry of a row.
+        high: `[...]`, the largest value of each column.
+        dtype: dtype of the fit.
     """
     size = len(table)
     rows = np.random.default_rng(0).integers(size, size=_ROWS) if size > _ROWS else slice(None)
     sample = np.concatenate([np.asarray(table[rows], np.float64), [low, high]])
+    sample = sample.reshape(len(sample), -1)
     before, after = _distinct(sample), _distinct(_rounded(sample, dtype))
     merged = np.flatnonzero(after < (1 - _LOST) * before)
     if not merged.size:
         return
     column = merged[0]
+    where = "".join(f", {i}" for i in np.unravel_index(column, np.shape(low)))
     offset = float(np.median(sample[:, column]))
     moved = _distinct(_rounded(sample[:, [column]] - offset, dtype))
-    remedy = f"Subtract an offset in double precision first, `{name}[:, {column}] - {offset!r}`"
+    remedy = f"Subtract an offset in double precision first, `{name}[:{where}] - {offset!r}`"
     if moved < (1 - _LOST) * before[column]:
         remedy = "Bring it to a scale of about 1 first, or take its logarithm"
     raise ValueError(
@@ -49,7 +51,7 @@ def check_rounding(
 
 
 def _rounded(values: np.ndarray, dtype: np.dtype) -> np.ndarray:
-    """In `dtype` as XLA sees it, which takes subnormal numbers for zero."""
+    """Round to `dtype` as XLA does, which flushes subnormal numbers to zero."""
     rounded = values.astype(dtype)
     return np.where(np.abs(rounded) < np.finfo(dtype).tiny, 0, rounded)
 

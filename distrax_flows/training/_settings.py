@@ -1,19 +1,19 @@
-"""What two fits must have in common for one to go on with the checkpoints of the other."""
+"""Settings that a fit shares with the checkpoints that it continues."""
 
 from collections.abc import Mapping
 from typing import Any
 
-from distrax_flows._versions import differences, shapes_of, versions, warn_of_versions
+from distrax_flows._core.versions import differences, shapes_of, versions, warn_of_versions
 
 __all__ = ["compare_settings", "settings_of"]
 
 
 def settings_of(params: Any, fixed: Mapping[str, Any], free: Mapping[str, Any]) -> dict[str, Any]:
-    """All of it, as JSON.
+    """Return the settings of a fit, as JSON.
 
     Args:
-        params: parameters and all else whose shapes must agree.
-        fixed: settings that must agree, or the fit would become another one.
+        params: parameters and everything else whose shapes must agree.
+        fixed: settings that must agree, or it would be a different fit.
         free: settings that may differ.
     """
     return {
@@ -25,13 +25,13 @@ def settings_of(params: Any, fixed: Mapping[str, Any], free: Mapping[str, Any]) 
 
 
 def compare_settings(saved: Mapping[str, Any], own: Mapping[str, Any]) -> str:
-    """Why a fit with settings `own` cannot go on from one with settings `saved`; empty if it can.
+    """Say why a fit with settings `own` cannot continue one with `saved`; empty if it can.
 
-    Other versions of libraries give a warning: then bits may differ.
+    Warns if versions of libraries differ: then bits may differ.
     """
     for kind, remedy in (
-        ("shapes", "Build the flow, and the optimizer, as they were"),
         ("fixed", "Give the arguments of the first call"),
+        ("shapes", "Build the flow, and the optimizer, as they were"),
     ):
         found = differences(saved.get(kind, {}), own[kind])
         if found:

@@ -1,127 +1,127 @@
-"""Compiled steps: gradients, updates, averages, and what is left out."""
+"""Compiled training steps: gradients, updates, averages, and skipped steps."""
 
 import dataclasses
 import functools
-from typing import Any, NamedTuple, Protocol
+from typing import Any, NamedTuple
 
 import haiku as hk
 import jax
 import jax.numpy as jnp
 import optax
 
-from distrax_flows.flow import Flow, Params, State, StatefulFlow
-from distrax_flows.modules import is_fixed
+from distrax_flows.functional.flow import Flow, Params, State, StatefulFlow
 from distrax_flows.training._placement import Placement
+from distrax_flows.training.objectives import Objective, evaluate
 
-__all__ = ["Objective", "Steps", "TrainState"]
-
-
-class Objective(Protocol):
-    """What steps minimise. Hashable, and equal where it means the same: it is compiled in."""
-
-    @property
-    def flow(self) -> Flow | StatefulFlow:
-        """Whose parameters."""
-        ...
-
-    def __call__(self, params: Params, flow_state: State, batch: Any) -> tuple[jax.Array, State]:
-        """The loss, and the new state of the flow."""
-        ...
-
-    def result(self, params: Params, flow_state: State) -> Params:
-        """What a user takes for the parameters."""
-        ...
-
-    def explain(self, params: Params, flow_state: State, batch: Any) -> str:
-        """Why the loss of a batch, or its gradient, is not finite."""
-        ...
+__all__ = ["Steps", "TrainState"]
 
 
 class TrainState(NamedTuple):
-    """What a step changes. Of several fits at once, every leaf has their axis first."""
+    """The state that a step updates. For several fits at once, every leaf has their axis first."""
 
-    params: Params  # all of them, fixed ones included
+    params: Params  # all of them, including those that are not trained
     flow: State  # of a StatefulFlow, else None
     optimizer: Any  # of the trained parameters only, as is the average
     average: Any
-    halted: jax.Array  # a loss or a gradient was not finite, and no step shall follow
+    halted: jax.Array  # a loss or a gradient was non-finite, and no step may follow
+
+
+class Record(NamedTuple):
+    """Record of a step, for the history."""
+
+    loss: jax.Array
+    grad_norm: jax.Array
+    extras: dict[str, jax.Array]
 
 
 @dataclasses.dataclass(frozen=True)
 class Steps:
-    """How steps are made.
+    """Training steps.
 
     Attributes:
-        objective: what they minimise.
-        optimizer: how.
+        flow: the flow.
+        objective: training objective.
+        optimizer: optax optimizer of the trained parameters.
         ema_decay: decay of the moving average of the parameters, or None.
-        skip: whether steps whose loss or gradient is not finite are left out; if not, no step
-            follows such a one.
-        placement: where the state lies.
+        skip: whether steps with a non-finite loss or gradient are skipped; if not, no step follows
+            one.
+        placement: placement of the state on devices.
+        trained: `(module, name)` of the trained parameters.
     """
 
+    flow: Flow | StatefulFlow
     objective: Objective
     optimizer: optax.GradientTransformation
     ema_decay: float | None
     skip: bool
     placement: Placement
+    trained: frozenset[tuple[str, str]]
 
     def start(self, params: Params, flow_state: State, shape: tuple[int, ...]) -> TrainState:
-        """The state before the first step; `shape` is () or that of several fits, `(E,)`."""
+        """Return the state before the first step; `shape` is () or, for several fits, `(E,)`."""
 
         def start(trained):
             average = None if self.ema_decay is None else optax.ema(self.ema_decay).init(trained)
             return self.optimizer.init(trained), average
 
-        trained, fixed = self.split(params)
+        trained, rest = self.split(params)
         optimizer, average = (jax.vmap(start) if shape else start)(trained)
-        params = hk.data_structures.merge(trained, fixed)  # dictionaries, as steps return them
+        params = hk.data_structures.merge(trained, rest)  # dictionaries, as steps return them
         state = TrainState(params, flow_state, optimizer, average, jnp.zeros(shape, bool))
         return self.placement.state(state)
 
     def split(self, params: Params) -> tuple[Params, Params]:
-        """The parameters to train, and the fixed ones; `hk.data_structures.merge` joins them.
+        """Return the parameters to train, and the others; `hk.data_structures.merge` joins them.
 
-        Weight decay, and optimizers that only look at signs, move parameters without a gradient
-        too: fixed ones reach neither the optimizer, nor the average, nor the norm of the gradient.
+        Weight decay, and optimizers that only use signs, also move parameters without a gradient.
+        So the others reach neither the optimizer, nor the average, nor the norm of the gradient.
         """
-        fixed, trained = hk.data_structures.partition(is_fixed, params)
-        return trained, fixed
+        return hk.data_structures.partition(
+            lambda module, name, _: (module, name) in self.trained, params
+        )
 
-    def take(self, state: TrainState, batches: Any) -> tuple[TrainState, jax.Array, jax.Array]:
-        """One step per batch; returns the state, and loss and norm of the gradient of each."""
-        return _take(self, state, batches)
+    def take(self, state: TrainState, batches: Any, keys: jax.Array) -> tuple[TrainState, Record]:
+        """Take one step per batch and key; return the state, and a record of each step."""
+        return _take(self, state, batches, keys)
+
+    def records(self, state: TrainState, batches: Any, keys: jax.Array) -> Record:
+        """Return shapes and dtypes of the records of such steps."""
+        return jax.eval_shape(functools.partial(_take, self), state, batches, keys)[1]
+
+    def variables(self, params: Params, flow_state: State) -> Params:
+        """Return parameters as objectives and users see them: with the state, if there is any."""
+        return (params, flow_state) if isinstance(self.flow, StatefulFlow) else params
 
     def result(self, state: TrainState) -> Params:
-        """The parameters, averaged if asked for, as a user takes them."""
+        """Return the parameters for the user, averaged if `ema_decay` was given."""
         params = state.params
         if self.ema_decay is not None:
-            trained, fixed = self.split(params)
+            trained, rest = self.split(params)
             average = _average(state.average, trained, self.ema_decay)
-            params = hk.data_structures.merge(average, fixed)
-        return self.objective.result(params, state.flow)
+            params = hk.data_structures.merge(average, rest)
+        return self.variables(params, state.flow)
 
 
 @functools.partial(jax.jit, static_argnums=0)
-def _take(steps: Steps, state: TrainState, batches: Any):
-    def take(state, batches):
-        state, (loss, norm) = jax.lax.scan(functools.partial(_step, steps), state, batches)
-        return state, loss, norm
+def _take(steps: Steps, state: TrainState, batches: Any, keys: jax.Array):
+    def take(state, batches, keys):
+        return jax.lax.scan(functools.partial(_step, steps), state, (batches, keys))
 
-    # Wherever XLA would like to have them: the next chunk shall find them where this one did.
-    return steps.placement.keep_state(
-        (jax.vmap(take) if state.halted.ndim else take)(state, batches)
-    )
+    state, records = (jax.vmap(take) if state.halted.ndim else take)(state, batches, keys)
+    # XLA might choose another placement; the next chunk must find them where this one did.
+    return steps.placement.keep_state(state), steps.placement.keep_state(records)
 
 
-def _step(steps: Steps, state: TrainState, batch: Any):
-    trained, fixed = steps.split(state.params)
+def _step(steps: Steps, state: TrainState, inputs: tuple[Any, jax.Array]):
+    batch, key = inputs
+    trained, rest = steps.split(state.params)
 
     def objective(trained):
-        params = hk.data_structures.merge(trained, fixed)
-        return steps.objective(params, state.flow, batch)
+        params = steps.variables(hk.data_structures.merge(trained, rest), state.flow)
+        loss, extras, flow_state = evaluate(steps.objective, steps.flow, params, batch, key)
+        return loss, (extras, flow_state)
 
-    (loss, flow_state), grads = jax.value_and_grad(objective, has_aux=True)(trained)
+    (loss, (extras, flow_state)), grads = jax.value_and_grad(objective, has_aux=True)(trained)
     norm = optax.tree.norm(grads)
     finite = jnp.isfinite(loss) & jnp.isfinite(norm)
     optimizer = optax.with_extra_args_support(steps.optimizer)
@@ -130,17 +130,17 @@ def _step(steps: Steps, state: TrainState, batch: Any):
     average = state.average
     if steps.ema_decay is not None:
         _, average = optax.ema(steps.ema_decay).update(moved, average)
-    params = hk.data_structures.merge(moved, fixed)
+    params = hk.data_structures.merge(moved, rest)
     new = TrainState(params, flow_state, optimizer_state, average, state.halted)
     old = state if steps.skip else state._replace(halted=state.halted | ~finite)
-    # One NaN in the state would stay for ever.
+    # Otherwise one NaN would stay in the state forever.
     state = jax.tree.map(functools.partial(jnp.where, finite & ~state.halted), new, old)
-    return state, (loss, norm)
+    return state, Record(loss, norm, extras)
 
 
 @functools.partial(jax.jit, static_argnums=2)
 def _average(average: Any, params: Params, decay: float) -> Params:
-    """The average, corrected for its start at zero; the parameters before the first step."""
+    """Return the average, bias-corrected; before the first step, the parameters."""
 
     def corrected(average, params):
         started = average.count > 0

@@ -1,4 +1,4 @@
-"""Batches that a function draws, or an iterator yields."""
+"""Batches sampled by a function or yielded by an iterator."""
 
 import functools
 import itertools
@@ -9,34 +9,45 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from distrax_flows._arrays import as_array, as_floats, check_no_mapping, float_dtype
+from distrax_flows._core.arrays import as_array, as_floats, check_no_mapping, float_dtype
+from distrax_flows._core.types import Shape
 from distrax_flows.training._batches import Batches, each_key
 from distrax_flows.training._data import Batch, bounds
 from distrax_flows.training._rounding import check_rounding
 
 __all__ = ["DataFn", "function_batches", "is_stream", "iterator_batches", "stream_batches"]
 
-# Draws a fresh batch from a key: x, (x, context) or (x, context, weights).
+# Samples a fresh batch from a key: x, (x, context) or (x, context, weights).
 DataFn: TypeAlias = Callable[[jax.Array], Any]
 
 
 def is_stream(data: Any) -> bool:
-    """Whether data are a function or an iterator that gives batches, not an array."""
+    """Return whether data are a function or an iterator of batches, not an array."""
     return callable(data) or isinstance(data, Iterator)
 
 
-def stream_batches(data: Any, keys: jax.Array) -> Batches:
-    """Batches of a function or an iterator."""
-    return function_batches(data, keys) if callable(data) else iterator_batches(data, keys)
+def stream_batches(data: Any, keys: jax.Array, event_shape: Shape) -> Batches:
+    """Return the batches of a function or an iterator."""
+    if callable(data):
+        return function_batches(data, keys, event_shape)
+    return iterator_batches(data, keys, event_shape)
 
 
-def function_batches(draw: DataFn, keys: jax.Array) -> Batches:
-    """Batches that a function draws afresh, each step from a key of its own."""
-    spec = jax.eval_shape(lambda: _draw_steps(draw, keys, jnp.zeros(1, jnp.int32)))
-    _check_batch(jax.tree.map(lambda leaf: leaf.update(shape=leaf.shape[keys.ndim + 1 :]), spec))
+def function_batches(draw: DataFn, keys: jax.Array, event_shape: Shape) -> Batches:
+    """Return fresh batches from a function, each step with its own key."""
+    steps = jax.eval_shape(lambda: _draw_steps(draw, keys, jnp.zeros(1, jnp.int32)))
+    shape = keys.shape
+
+    def one_step(leaf):
+        return jax.ShapeDtypeStruct(shape + leaf.shape[len(shape) + 1 :], leaf.dtype)
+
+    spec = jax.tree.map(one_step, steps)
+    _check_batch(
+        jax.tree.map(lambda leaf: leaf.update(shape=leaf.shape[len(shape) :]), spec), event_shape
+    )
     return Batches(
         take=lambda start, n: _draw_steps(draw, keys, jnp.arange(start, start + n)),
-        step_bytes=sum(leaf.size * leaf.dtype.itemsize for leaf in jax.tree.leaves(spec)),
+        spec=spec,
     )
 
 
@@ -49,18 +60,18 @@ def _draw_steps(draw: DataFn, keys: jax.Array, steps: jax.Array) -> Batch:
     return each_key(of_key, keys)(keys)
 
 
-def iterator_batches(iterator: Iterator[Any], keys: jax.Array) -> Batches:
-    """Batches that an iterator yields, one after the other; all keys get the same.
+def iterator_batches(iterator: Iterator[Any], keys: jax.Array, event_shape: Shape) -> Batches:
+    """Return the batches that an iterator yields, in order; all keys get the same batches.
 
-    Steps must be taken in order; those left out are drawn and dropped, so that a new iterator
+    Steps must be taken in order. Skipped steps are read and dropped, so that a new iterator
     continues where another one stopped.
     """
     first = list(itertools.islice(iterator, 1))
     for item in first:
         _check_first(item)
-    # Copied, as an iterator may write its next batch into the same array.
+    # Copied, because an iterator may write its next batch into the same array.
     drawn = (
-        _check_batch(jax.tree.map(np.array, _as_batch(item)))
+        _check_batch(jax.tree.map(np.array, _as_batch(item)), event_shape)
         for item in itertools.chain(first, iterator)
     )
     ahead = list(itertools.islice(drawn, 1))
@@ -68,7 +79,7 @@ def iterator_batches(iterator: Iterator[Any], keys: jax.Array) -> Batches:
     drawn = itertools.chain(ahead, drawn)
     position = 0
 
-    # Initialisation looks at the batches of the first steps, too.
+    # Cached, because initialisation also takes the batches of the first steps.
     @functools.lru_cache(maxsize=1)
     def take(start: int, n: int) -> Batch:
         nonlocal position
@@ -78,8 +89,10 @@ def iterator_batches(iterator: Iterator[Any], keys: jax.Array) -> Batches:
         stacked = jax.tree.map(lambda *leaves: jnp.stack(leaves), *batches)
         return jax.tree.map(lambda leaf: jnp.broadcast_to(leaf, keys.shape + leaf.shape), stacked)
 
-    nbytes = sum(leaf.nbytes for leaf in jax.tree.leaves(ahead))
-    return Batches(take, nbytes * keys.size, repeatable=False)
+    spec = jax.tree.map(
+        lambda leaf: jax.ShapeDtypeStruct(keys.shape + leaf.shape, leaf.dtype), ahead[0]
+    )
+    return Batches(take, spec, repeatable=False)
 
 
 def _check_drawn(batches: list[Batch], start: int, n: int) -> None:
@@ -97,7 +110,7 @@ def _check_drawn(batches: list[Batch], start: int, n: int) -> None:
 
 
 def _as_parts(drawn: Any) -> Batch:
-    """The parts of what a function or an iterator gave; a list of rows is `x`."""
+    """Return the parts of what a function or an iterator returned; a list of rows is `x`."""
     check_no_mapping(
         "data",
         drawn,
@@ -115,7 +128,7 @@ def _as_parts(drawn: Any) -> Batch:
 
 
 def _as_batch(drawn: Any) -> Batch:
-    """A batch of arrays in the dtypes of a fit, of what a function or an iterator gave."""
+    """Convert what a function or an iterator returned to a batch in the dtypes of a fit."""
     parts = _as_parts(drawn)
     x = as_floats("data", parts.x)
     rest = zip(("context", "weights"), parts[1:], strict=True)
@@ -125,29 +138,31 @@ def _as_batch(drawn: Any) -> Batch:
 
 
 def _check_first(drawn: Any) -> None:
-    """Raises if rounding merges values of the first batch of an iterator."""
+    """Raise if rounding merges values of the first batch of an iterator."""
     for name, part in zip(("data", "context"), _as_parts(drawn)[:2], strict=True):
         if part is None:
             continue
         array = as_array(name, part)
         dtype = float_dtype(name, array.dtype, integers=np.float32)
-        if array.ndim == 2 and array.size:
+        if array.ndim and array.size:
             check_rounding(name, array, *bounds(array), dtype)
 
 
-def _check_batch(batch: Batch) -> Batch:
-    """Returns what a function or an iterator gave, or raises unless it is a batch."""
+def _check_batch(batch: Batch, event_shape: Shape) -> Batch:
+    """Return what a function or an iterator returned, or raise if it is not a batch."""
     x, context, weights = jax.tree.map(np.shape, batch)
     rows = x[:1]
     fits = (
-        len(x) == 2
+        len(x) > 0
+        and x[1:] == event_shape
         and (context is None or (len(context) == 2 and context[:1] == rows))
         and (weights is None or weights == rows)
     )
     if not fits:
         shapes = [shape for shape in (x, context, weights) if shape is not None]
+        sizes = ", ".join(["batch_size", *map(str, event_shape)])
         raise ValueError(
-            "`data` must give a batch [batch_size, D], with a context [batch_size, C] and weights "
+            f"`data` must give a batch [{sizes}], with a context [batch_size, C] and weights "
             f"[batch_size] if it has any; got shapes {shapes}."
         )
     return batch

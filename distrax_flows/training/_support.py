@@ -1,4 +1,4 @@
-"""Whether data lie where a flow has a density at all."""
+"""Check that data lie in the support of a flow."""
 
 import itertools
 
@@ -6,19 +6,19 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from distrax_flows.flow import Flow, Params
+from distrax_flows.functional.flow import Flow, Params
 from distrax_flows.training._data import Batch, blocks
 
 __all__ = ["check_support"]
 
-_ROWS = 2**13  # rows whose density is evaluated together
+_ROWS = 2**13  # rows evaluated together
 
 
-def check_support(flow: Flow, params: Params, data: Batch) -> None:
-    """Raises if rows have a density of zero before training: no training could change that."""
+def check_support(flow: Flow, params: Params, data: Batch, key: jax.Array) -> None:
+    """Raise if rows have a density of zero before training, which no training could change."""
     log_prob = np.concatenate(
         [
-            flow.log_prob(params, *jax.tree.map(jnp.asarray, rows), batch_size=_ROWS)
+            flow.log_prob(params, *jax.tree.map(jnp.asarray, rows), key=key, batch_size=_ROWS)
             for rows in zip(
                 blocks(data.x),
                 itertools.repeat(None) if data.context is None else blocks(data.context),

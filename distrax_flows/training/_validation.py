@@ -1,4 +1,4 @@
-"""Validation data: given, or held out."""
+"""Validation data, given or held out."""
 
 import numbers
 from typing import Any
@@ -6,18 +6,19 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
-from distrax_flows._arrays import as_floats
+from distrax_flows._core.arrays import as_floats
+from distrax_flows._core.types import Shape
 from distrax_flows.training._batches import read_rows
 from distrax_flows.training._data import Batch, as_parts, check_data, scale_weights
 
 __all__ = ["divide", "held_out_data"]
 
 
-def held_out_data(validation: Any, event_size: int | None = None) -> Batch | None:
+def held_out_data(validation: Any, event_shape: Shape) -> Batch | None:
     """Return the validation data that a user gave, checked.
 
     Raises:
-        ValueError: it is a fraction, or has rows of another size.
+        ValueError: it is a fraction, or has rows of another shape.
     """
     if validation is None:
         return None
@@ -26,28 +27,24 @@ def held_out_data(validation: Any, event_size: int | None = None) -> Batch | Non
             "`validation` must be data where `data` is a function or an iterator; got the fraction "
             f"{validation}."
         )
-    data = scale_weights(check_data(*as_parts("validation", validation)), "in `validation`")
+    data = check_data(*as_parts("validation", validation), event_shape)
+    data = scale_weights(data, "in `validation`")
     data = jax.tree.map(lambda table: jnp.asarray(as_floats("validation", table)), data)
-    if event_size not in (None, data.x.shape[1]):
-        raise ValueError(
-            f"`validation` must have rows like those of `data`, of size {event_size}; got shape "
-            f"{data.x.shape}."
-        )
     return data
 
 
 def divide(
     data: Batch, validation: Any, keys: jax.Array
 ) -> tuple[Batch, jax.Array | None, Batch | None]:
-    """The data, the indices of the rows to train on, None meaning all, and those to validate on."""
+    """Return the data, indices of the rows to train on (all if None), and the validation data."""
     if not isinstance(validation, numbers.Real):
-        return scale_weights(data, "in `data`"), None, held_out_data(validation, data.x.shape[1])
+        return scale_weights(data, "in `data`"), None, held_out_data(validation, data.x.shape[1:])
     fraction = float(validation)
     if not 0 < fraction < 1:
         raise ValueError(
             f"`validation` must be data, or a fraction between 0 and 1; got {fraction}."
         )
-    # The same rows for all fits of an ensemble, so that their losses compare.
+    # The same rows for all fits of an ensemble, so their losses are comparable.
     key = jax.random.fold_in(keys.reshape(-1)[0], 2)
     rows = jax.random.permutation(key, len(data.x))
     size = max(1, round(fraction * len(rows)))

@@ -1,10 +1,10 @@
-"""The optimizer that fits use unless they are given another."""
+"""The default optimizer of fits."""
 
 import functools
 
 import optax
 
-from distrax_flows._checks import check_non_negative_int, check_positive, check_positive_int
+from distrax_flows._core.checks import check_non_negative_int, check_positive, check_positive_int
 
 __all__ = ["cosine_adam"]
 
@@ -17,17 +17,17 @@ def cosine_adam(
     weight_decay: float = 0.0,
     clip_norm: float = 0.5,
 ) -> optax.GradientTransformation:
-    """Adam, its learning rate falling to zero along a cosine, its gradients clipped.
+    """Return Adam with clipped gradients and a cosine schedule that decays to zero.
 
-    Equal arguments give the same object, so that fits share what is compiled.
+    Equal arguments return the same object, so fits share compiled code.
 
     Args:
-        num_steps: of the whole fit.
-        learning_rate: the greatest.
-        warmup_steps: steps in which it rises from zero to that.
-        weight_decay: by how much each step shrinks the matrices of networks, times the learning
-            rate (AdamW); everything else, such as biases and splines' own parameters, is left.
-        clip_norm: greatest global norm of a gradient; `float("inf")` clips nothing.
+        num_steps: number of steps of the whole fit.
+        learning_rate: the peak learning rate.
+        warmup_steps: steps over which the learning rate rises from zero to its peak.
+        weight_decay: each step shrinks the matrices of networks by this times the learning rate
+            (AdamW). Everything else, such as biases and splines' own parameters, does not decay.
+        clip_norm: largest global norm of a gradient; `float("inf")` clips nothing.
 
     Raises:
         ValueError: a count or a size is out of range.
@@ -52,7 +52,7 @@ def cosine_adam(
     return _cosine_adam(num_steps, learning_rate, warmup_steps, weight_decay, clip_norm)
 
 
-# Cached, as the optimizer is compiled in: an equal but new one would compile anew.
+# Cached, because the optimizer is compiled in: an equal but new one would compile again.
 @functools.lru_cache(maxsize=64)
 def _cosine_adam(num_steps, learning_rate, warmup_steps, weight_decay, clip_norm):
     schedule = optax.cosine_decay_schedule(learning_rate, num_steps - warmup_steps)
@@ -67,7 +67,7 @@ def _cosine_adam(num_steps, learning_rate, warmup_steps, weight_decay, clip_norm
 
 
 def _is_matrix(params):
-    """Whether a parameter is a network's matrix: of a module that has "w" and "b", or many."""
+    """Mark the matrices of networks: each "w" in a module with only "w"s and "b"s."""
 
     def kind(name):
         return name.partition("_")[0]

@@ -1,31 +1,32 @@
-"""What a fit returns, and what it raises when it cannot go on."""
+"""Results of fits, and errors that end them."""
 
 from typing import NamedTuple
 
 import jax
 import numpy as np
 
-from distrax_flows.flow import Params
+from distrax_flows.functional.flow import Params
 
 __all__ = ["Fit", "FitInterrupted", "History", "NonFiniteError"]
 
 
 class History(NamedTuple):
-    """What happened during a fit. Of several fits at once, `[E]`, arrays have that axis first.
+    """History of a fit. For several fits at once, arrays have their axis, `[E]`, first.
 
     Attributes:
-        loss: `[steps]`, loss of each step, in nats; not finite where the step was left out.
+        loss: `[steps]`, loss of each step, in nats; non-finite if the step was skipped.
         grad_norm: `[steps]`, global norm of its gradient, before any clipping.
-        seconds: `[steps]`, wall time of each step: that of its chunk, divided by the steps of it.
-            Drawing of batches is included; start-up of this process, callbacks, validation and
-            checkpoints are not.
+        seconds: `[steps]`, wall time of each step: that of its chunk, divided by its number of
+            steps. Includes making batches; excludes start-up of this process, callbacks, validation
+            and checkpoints.
         evaluated_steps: `[evaluations]`, the number of steps done at each evaluation.
         validation_loss: `[evaluations]`, mean negative log-likelihood of the validation data at
-            each, in nats; empty without such data.
-        compile_seconds: start-up: by how much the first chunk of steps, initialisation included,
-            took longer than the others; mostly tracing and compiling. NaN where there was one
-            chunk only: then it is not known, and counted as training.
+            each evaluation, in nats; empty without such data.
+        compile_seconds: start-up: how much longer the first chunk of steps took than the others,
+            initialisation included; mostly tracing and compiling. NaN if there was only one chunk:
+            then it is unknown, and counted as training.
         stopped_early: whether `patience` ended the fit.
+        extras: `[steps]` each, by name: the extras that an objective of your own returned.
     """
 
     loss: np.ndarray
@@ -35,6 +36,7 @@ class History(NamedTuple):
     validation_loss: np.ndarray
     compile_seconds: float
     stopped_early: bool
+    extras: dict[str, np.ndarray]
 
     def __repr__(self) -> str:
         *fits, steps = self.loss.shape
@@ -57,7 +59,7 @@ class History(NamedTuple):
 
     @property
     def num_skipped(self) -> int:
-        """Number of steps left out, as their loss or gradient was not finite."""
+        """Number of steps skipped because of a non-finite loss or gradient."""
         return int(np.sum(~np.isfinite(self.loss) | ~np.isfinite(self.grad_norm)))
 
 
@@ -65,11 +67,11 @@ class Fit(NamedTuple):
     """Result of a fit.
 
     Attributes:
-        params: the fitted parameters: those of the best validation loss if there were validation
-            data, else the last ones; their moving average if one was asked for. For a
-            `StatefulFlow`, the pair `(params, state)`. Of several fits at once, every leaf has
+        params: the fitted parameters: those with the best validation loss if there were validation
+            data, else the last ones; their moving average if `ema_decay` was given. For a
+            `StatefulFlow`, the pair `(params, state)`. For several fits at once, every leaf has
             their axis first.
-        history: what happened.
+        history: losses, timings and evaluations.
     """
 
     params: Params
@@ -81,7 +83,7 @@ class Fit(NamedTuple):
 
 
 class FitInterrupted(KeyboardInterrupt):
-    """Ctrl-C ended a fit; `fit` holds what it had reached."""
+    """Ctrl-C ended a fit; `fit` holds the result reached."""
 
     def __init__(self, message: str, fit: Fit):
         super().__init__(message)
@@ -89,7 +91,7 @@ class FitInterrupted(KeyboardInterrupt):
 
 
 class NonFiniteError(FloatingPointError):
-    """A loss or a gradient is NaN or infinite; `fit` holds what was reached before."""
+    """A loss or a gradient is NaN or infinite; `fit` holds the result reached before."""
 
     def __init__(self, message: str, fit: Fit):
         super().__init__(message)
@@ -97,6 +99,6 @@ class NonFiniteError(FloatingPointError):
 
 
 def _range(values: np.ndarray) -> str:
-    """One number, or the least and the greatest of several."""
+    """Format one number, or the range of several."""
     low, high = np.min(values), np.max(values)
     return f"{low:.4f}" if values.ndim == 0 else f"{low:.4f} to {high:.4f}"

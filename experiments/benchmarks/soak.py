@@ -18,7 +18,7 @@ import psutil
 from tqdm import tqdm
 
 import distrax_flows as dxf
-from distrax_flows import plotting
+from distrax_flows.diagnostics import plotting
 from experiments._command import quick_means, run
 from experiments._common import device_name
 from experiments._results import write_table

@@ -7,7 +7,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from distrax_flows import plotting
+from distrax_flows.diagnostics import plotting
 from experiments.bernstein.fits import Fitted, column_log_probs, draw_columns
 from experiments.bernstein.line_pictures import compare
 from experiments.bernstein.targets import COLUMNS
@@ -43,7 +43,8 @@ def draw_independent(path: Path, fitted: Fitted, key: jax.Array) -> None:
     panels = below.subplots(1, len(COLUMNS))
     for d, (ax, column, row) in enumerate(zip(panels, COLUMNS, fitted.rows, strict=True)):
         compare(ax, y[:, d], exact[:, d], density[:, d])
-        support = "" if column.support.kind == "real" else f", support {column.support.kind}"
+        kind = type(column.support).__name__.lower()
+        support = "" if kind == "real" else f", support {kind}"
         ax.set_title(f"{column.name}{support}: KL {float(row['kl']):.1e}", fontsize=8)
         ax.set(xlim=_VIEWS[d], ylim=(0, 1.25 * exact[:, d].max()))
     panels[0].legend(fontsize=7, frameon=False, loc="upper left", handlelength=1.2)

@@ -96,8 +96,8 @@ def fit_regression(name: str, settings: Settings) -> Fitted:
             normal = distrax.Independent(distrax.Normal(jnp.zeros(1), jnp.ones(1)), 1)
             options = {"context": context, "standardize": True, "base": normal}
             return flows.independent(1, families.affine(), **options, **network)
-        return flows.conditional_bernstein(
-            context, degree=settings.regression_degree, standardize=True, **network
+        return flows.bernstein(
+            1, degree=settings.regression_degree, context=context, standardize=True, **network
         )
 
     flow = dxf.transform(make)

@@ -9,7 +9,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
 
-from distrax_flows import plotting
+from distrax_flows.diagnostics import plotting
 from experiments.bernstein.fits import Fitted, column_log_probs
 from experiments.bernstein.stages import RANGE, Stages
 from experiments.bernstein.targets import LINES, Line

@@ -8,7 +8,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from distrax_flows import plotting
+from distrax_flows.diagnostics import plotting
 from experiments.bernstein import targets
 from experiments.bernstein.fits import Fitted, pit, quantiles
 

@@ -125,7 +125,9 @@ def scores(model: Model, params: Any, key: jax.Array, num_draws: int) -> Row:
     """The columns that say how good a fit is, on fresh draws of the flow and of the density."""
     flow, target = model.flow, model.target
     q_key, p_key = jax.random.split(key)
-    found = dxf.evidence(flow, params, target.log_density, key=q_key, num_samples=num_draws)
+    found = dxf.diagnostics.evidence(
+        flow, params, target.log_density, key=q_key, num_samples=num_draws
+    )
     forward = score(
         jax.jit(target.log_prob),
         lambda z: flow.log_prob(params, z),

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import jax
 
-from distrax_flows import plotting
+from distrax_flows.diagnostics import plotting
 from experiments.energies.fits import Finished
 
 

@@ -8,7 +8,8 @@ from collections.abc import Callable
 import jax
 import jax.numpy as jnp
 
-from distrax_flows import densities, plotting, supports
+from distrax_flows import densities, supports
+from distrax_flows.diagnostics import plotting
 
 BOUND = 4.0  # of |z1|, where the density would be improper without
 

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from pathlib import Path
 
-from distrax_flows import plotting
+from distrax_flows.diagnostics import plotting
 from experiments.flow_zoo.fits import Finished
 from experiments.toy_densities.target import Target
 

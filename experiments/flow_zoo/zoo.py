@@ -82,5 +82,5 @@ ZOO: dict[str, Entry] = {
 NOT_SHOWN = {
     "FlowOptions": "no flow, but the arguments that all share",
     "Transformed": "no flow, but the type of all",
-    "conditional_bernstein": "a regression: it needs covariates",
+    "custom": "a flow of a layer that the user brings",
 }

@@ -9,7 +9,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from distrax_flows import plotting
+from distrax_flows.diagnostics import plotting
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

@@ -8,7 +8,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from distrax_flows import plotting
+from distrax_flows.diagnostics import plotting
 from experiments.hint.fits import Finished
 from experiments.hint.problems import Problem
 from experiments.hint.scores import LEVELS, kl

@@ -9,7 +9,7 @@ import jax.numpy as jnp
 import numpy as np
 from matplotlib import colormaps
 
-from distrax_flows import plotting
+from distrax_flows.diagnostics import plotting
 from experiments.nice_realnvp.fits import Fitted
 from experiments.nice_realnvp.inpainting import Completion
 from experiments.nice_realnvp.models import BASES

@@ -9,7 +9,7 @@ import numpy as np
 import scipy.special
 import scipy.stats
 
-from distrax_flows import plotting
+from distrax_flows.diagnostics import plotting
 from experiments.tabular.datasets import Splits
 from experiments.tabular.fits import GAUSSIAN, Finished, mean_and_stderr
 

@@ -6,7 +6,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from distrax_flows import plotting
+from distrax_flows.diagnostics import plotting
 from experiments.toy_densities.target import Target
 
 

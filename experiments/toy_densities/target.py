@@ -6,7 +6,8 @@ from typing import NamedTuple
 import jax
 import numpy as np
 
-from distrax_flows import densities, plotting
+from distrax_flows import densities
+from distrax_flows.diagnostics import plotting
 
 _NUM_SHOWN = 100_000
 

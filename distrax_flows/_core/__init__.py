@@ -1,0 +1,1 @@
+"""Shared by every level: types, checks, numerics, root finding, meshes, versions."""

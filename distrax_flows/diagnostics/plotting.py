@@ -1,0 +1,295 @@
+"""Plots of densities and samples in the plane.
+
+Matplotlib is imported by the functions that make figures, never by this module.
+
+    figure, axes = panels(1, 2)
+    bounds = sample_bounds(x)
+    density = density_grid(lambda x: flow.log_prob(params, x), bounds)
+    plot_samples(axes[0, 0], x, bounds)
+    plot_density(axes[0, 1], density, bounds)
+    save_png("density.png", figure)
+"""
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, TypeAlias
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, Float, UInt8
+
+from distrax_flows._core.checks import check_positive, check_positive_int
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+__all__ = [
+    "Bounds",
+    "density_grid",
+    "figure_image",
+    "panels",
+    "plot_density",
+    "plot_samples",
+    "sample_bounds",
+    "save_gif",
+    "save_png",
+]
+
+# ((x_min, x_max), (y_min, y_max))
+Bounds: TypeAlias = tuple[tuple[float, float], tuple[float, float]]
+
+_CMAP = "magma"
+_PNG_COLORS = 256
+_GIF_COLORS = 128
+
+
+def sample_bounds(
+    x: Float[Array, "N 2"] | Float[np.ndarray, "N 2"], margin: float = 0.15, tail: float = 1e-3
+) -> Bounds:
+    """Return a square window around the bulk of samples.
+
+    Uses quantiles, not extremes: one far sample of a heavy tail does not change the window.
+
+    Args:
+        x: `[N, 2]`, the samples.
+        margin: free space on each side, as a fraction of the side of the square.
+        tail: fraction of the samples that may lie beyond each side, before the margin.
+
+    Returns:
+        `((x_min, x_max), (y_min, y_max))`.
+
+    Raises:
+        ValueError: `x` has another shape, or no two different points.
+
+    Example:
+        >>> import numpy as np
+        >>> x = np.array([[0.0, 5.0], [1.0, 5.0], [4.0, 5.0]])
+        >>> sample_bounds(x, margin=0.25, tail=0.0)
+        ((-1.0, 5.0), (2.0, 8.0))
+    """
+    if x.ndim != 2 or x.shape[1] != 2:
+        raise ValueError(f"`x` must have shape [N, 2]; got x.shape={x.shape}.")
+    low, high = np.quantile(np.asarray(x), [tail, 1 - tail], axis=0)
+    side = check_positive("the extent of x", float(np.max(high - low)))
+    center, reach = (low + high) / 2, side * (0.5 + margin)
+    (x_min, y_min), (x_max, y_max) = (center - reach).tolist(), (center + reach).tolist()
+    return (x_min, x_max), (y_min, y_max)
+
+
+def density_grid(
+    log_prob: Callable[[jax.Array], jax.Array],
+    bounds: Bounds,
+    num: int = 200,
+    batch_size: int = 10_000,
+) -> Float[np.ndarray, "num num"]:
+    """Return the density at the centres of `num` x `num` equal cells of a window.
+
+    Args:
+        log_prob: maps points `[batch_size, 2]` to log-densities `[batch_size]`. It is called as it
+            is: methods of `Flow` are compiled already; others may gain from `jax.jit`.
+        bounds: the window, `((x_min, x_max), (y_min, y_max))`.
+        num: number of cells along each side.
+        batch_size: number of points per call, the same for all, so that it compiles once.
+
+    Returns:
+        `[num, num]`, densities, row by row from the lowest y; undefined ones are NaN.
+
+    Raises:
+        ValueError: `num` or `batch_size` is not a positive integer.
+
+    Example:
+        >>> from distrax_flows import densities
+        >>> moons = densities.get("moons")
+        >>> density = density_grid(moons.log_prob, ((-4, 4), (-4, 4)), num=100)
+        >>> print(f"{density.sum() * (8 / 100) ** 2:.3f}")
+        1.000
+    """
+    num = check_positive_int("num", num)
+    batch_size = check_positive_int("batch_size", batch_size)
+    fractions = (np.arange(num) + 0.5) / num
+    xs, ys = (low + fractions * (high - low) for low, high in bounds)
+    points = np.stack(np.meshgrid(xs, ys), axis=-1).reshape(-1, 2)
+    # The last batch is padded with points that are removed at the end.
+    padded = np.resize(points, (-(-len(points) // batch_size) * batch_size, 2))
+    batches = jnp.asarray(padded, jnp.float32).reshape(-1, batch_size, 2)
+    log_density = np.concatenate([np.asarray(log_prob(batch)) for batch in batches])
+    return np.exp(log_density[: len(points)]).reshape(num, num)
+
+
+def panels(
+    num_rows: int, num_columns: int, size: float = 2.2, dpi: int = 110
+) -> "tuple[Figure, np.ndarray]":
+    """Return a figure of square panels.
+
+    Args:
+        num_rows: rows of panels.
+        num_columns: columns of panels.
+        size: side of a panel, in inches.
+        dpi: dots per inch.
+
+    Returns:
+        The figure, which needs no window system and no closing; and its axes, `[num_rows,
+        num_columns]`.
+
+    Raises:
+        ImportError: matplotlib is missing.
+
+    Example:
+        >>> figure, axes = panels(2, 3)
+        >>> axes.shape
+        (2, 3)
+    """
+    try:
+        from matplotlib.figure import Figure
+    except ImportError:
+        raise ImportError(
+            "Pictures need matplotlib: `pip install 'distrax_flows[experiments]'`."
+        ) from None
+    figure = Figure(figsize=(size * num_columns, size * num_rows), dpi=dpi, layout="constrained")
+    return figure, figure.subplots(num_rows, num_columns, squeeze=False)
+
+
+def plot_density(
+    ax: "Axes",
+    density: Float[np.ndarray, "H W"],
+    bounds: Bounds,
+    *,
+    vmax: float | None = None,
+    cmap: str = _CMAP,
+) -> None:
+    """Plot a density on a grid as an image.
+
+    Args:
+        ax: matplotlib axes.
+        density: `[H, W]`, from `density_grid`.
+        bounds: the window of the grid.
+        vmax: density of the brightest colour; the maximum if None. Plots to be compared should
+            share it.
+        cmap: name of a matplotlib colormap.
+
+    Example:
+        >>> figure, axes = panels(1, 1)
+        >>> plot_density(axes[0, 0], np.eye(3), ((0, 1), (0, 1)), vmax=2.0)
+    """
+    ax.imshow(
+        density,
+        extent=(*bounds[0], *bounds[1]),
+        origin="lower",
+        vmin=0.0,
+        vmax=vmax,
+        cmap=cmap,
+        interpolation="bilinear",
+    )
+    _frame(ax, bounds)
+
+
+def plot_samples(
+    ax: "Axes",
+    x: Float[Array, "N 2"] | Float[np.ndarray, "N 2"],
+    bounds: Bounds,
+    *,
+    vmax: float | None = None,
+    num: int = 100,
+    cmap: str = _CMAP,
+) -> None:
+    """Plot samples as a histogram, in the units and colours of `plot_density`.
+
+    Args:
+        ax: matplotlib axes.
+        x: `[N, 2]`, the samples. Points beyond the window count towards the total mass of one.
+        bounds: the window.
+        vmax: density of the brightest colour; that of the highest cell if None.
+        num: number of cells along each side.
+        cmap: name of a matplotlib colormap.
+
+    Example:
+        >>> figure, axes = panels(1, 1)
+        >>> plot_samples(axes[0, 0], np.zeros((10, 2)), ((-1, 1), (-1, 1)))
+    """
+    x = np.asarray(x)
+    counts, x_edges, y_edges = np.histogram2d(x[:, 0], x[:, 1], bins=num, range=bounds)
+    cell = (x_edges[1] - x_edges[0]) * (y_edges[1] - y_edges[0])
+    image = counts.T / (len(x) * cell)
+    extent = (*bounds[0], *bounds[1])
+    ax.imshow(image, extent=extent, origin="lower", vmin=0.0, vmax=vmax, cmap=cmap)
+    _frame(ax, bounds)
+
+
+def figure_image(figure: "Figure") -> UInt8[np.ndarray, "H W 3"]:
+    """Render a figure.
+
+    Args:
+        figure: from `panels`.
+
+    Returns:
+        `[H, W, 3]`, red, green and blue.
+
+    Example:
+        >>> figure, axes = panels(1, 2, size=2.0, dpi=100)
+        >>> figure_image(figure).shape
+        (200, 400, 3)
+    """
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+
+    canvas = FigureCanvasAgg(figure)
+    canvas.draw()
+    return np.asarray(canvas.buffer_rgba())[..., :3].copy()
+
+
+def save_png(path: str | Path, figure: "Figure") -> None:
+    """Save a figure as a PNG of 256 colours, about a third of the size of one with all colours.
+
+    Args:
+        path: file to write.
+        figure: from `panels`.
+    """
+    from PIL import Image
+
+    # No dithering: a colormap has few colours, and dithering noise does not compress.
+    image = Image.fromarray(figure_image(figure))
+    image.quantize(_PNG_COLORS, dither=Image.Dither.NONE).save(path, format="PNG", optimize=True)
+
+
+def save_gif(
+    path: str | Path,
+    images: Sequence[UInt8[np.ndarray, "H W 3"]],
+    *,
+    frame_seconds: float = 0.12,
+    last_seconds: float = 2.0,
+) -> None:
+    """Save images as a GIF that repeats forever.
+
+    Args:
+        path: file to write.
+        images: each `[H, W, 3]`, all of one size, as from `figure_image`.
+        frame_seconds: duration of each image.
+        last_seconds: duration of the last one.
+
+    Raises:
+        ImportError: Pillow, which comes with matplotlib, is missing.
+        ValueError: there is no image.
+    """
+    try:
+        from PIL import Image
+    except ImportError:
+        raise ImportError("GIFs need Pillow: `pip install 'distrax_flows[experiments]'`.") from None
+    if not images:
+        raise ValueError("`images` must hold at least one image; got none.")
+    # One palette for all images, so that static parts do not flicker.
+    palette = Image.fromarray(np.concatenate([images[0], images[-1]])).quantize(_GIF_COLORS)
+    no_dither = Image.Dither.NONE
+    frames = [
+        Image.fromarray(image).quantize(palette=palette, dither=no_dither) for image in images
+    ]
+    milliseconds = [round(1000 * frame_seconds)] * (len(frames) - 1) + [round(1000 * last_seconds)]
+    frames[0].save(
+        path, save_all=True, append_images=frames[1:], duration=milliseconds, loop=0, optimize=True
+    )
+
+
+def _frame(ax: "Axes", bounds: Bounds) -> None:
+    ax.set(xlim=bounds[0], ylim=bounds[1], aspect="equal", xticks=[], yticks=[])
+    for spine in ax.spines.values():
+        spine.set_visible(False)

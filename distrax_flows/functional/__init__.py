@@ -1,0 +1,1 @@
+"""Conversion of flow builders into pure functions of their parameters."""

@@ -1,0 +1,390 @@
+"""Flows as pure functions of their parameters."""
+
+import functools
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, Any, TypeAlias
+
+import jax
+from jaxtyping import Array, Float
+
+from distrax_flows._core.keys import as_key, as_optional_key
+from distrax_flows._core.mesh import check_mesh, check_rows, rows_sharding, with_automatic_axes
+from distrax_flows._core.types import Shape
+from distrax_flows.functional._chunks import Chunks, cut
+from distrax_flows.functional._trace import LayerTrace
+from distrax_flows.functional.distribution import FlowDistribution
+
+if TYPE_CHECKING:
+    from distrax_flows.functional._transform import Call
+
+__all__ = ["Flow", "Params", "State", "StatefulFlow", "event_shape_of"]
+
+Params: TypeAlias = Any
+State: TypeAlias = Any
+
+# Rebuilds a flow: a function such as `distrax_flows.transform`, and its argument.
+Builder: TypeAlias = tuple[Callable, Callable]
+
+
+# Arguments of `apply`: parameters, key, method, context, is_training, and those of the method.
+_STATIC = (2, 4, 6)
+
+
+class _Built:
+    """Mixin that remembers how an object was built, and pickles it that way."""
+
+    _builder: Builder
+
+    @property
+    def builder(self) -> Builder:
+        """Pair `(build, make)` such that `build(make)` is this flow again."""
+        return self._builder
+
+    def __repr__(self) -> str:
+        make = self._builder[1]
+        return f"{type(self).__name__}({getattr(make, '__qualname__', repr(make))})"
+
+    def __reduce__(self):
+        build, make = self._builder
+        return build, (make,)
+
+
+class Flow(_Built):
+    """A normalizing flow as pure functions of its parameters; see `transform`.
+
+    Shapes. Data are `[..., *event_shape]`, contexts `[..., C]`; batch axes of data and context
+    broadcast. Samples have `sample_shape + context_batch_shape + event_shape`; each row gets its
+    own noise. Values of the base have the base's event shape, mostly the same.
+
+    Keys. Layers may use random numbers, from `hk.next_rng_key`. Then every method needs a `key`,
+    and raises without one; `sample` always has one. Results are a function of the key. Flows
+    without such layers ignore it.
+
+    Memory. With a `batch_size`, a method runs on that many rows at a time, and needs memory for
+    those, besides its inputs and outputs; so do its gradients, which then evaluate the flow once
+    more. Values are the same up to rounding. Samples differ from those without it: they depend on
+    the key and on `batch_size`. A size that holds all rows changes nothing.
+
+    Devices. With a `mesh`, `jax.make_mesh((8,), ("data",))`, samples are computed on all of its
+    devices, and stay divided over them along their first axis. They are those of one device, up to
+    rounding. All methods work inside `jax.shard_map`. Arrays may also be placed on a mesh with
+    explicit axes; inside your own `jit` with such arrays, set the mesh by `jax.set_mesh`.
+
+    All methods are jit-compiled, differentiable in parameters and inputs, and free of side effects;
+    they need no Haiku transform around them. A `Flow` is static under jit and hashes by identity:
+    create it once. It pickles if the function that builds it does.
+    """
+
+    def __init__(self, call: "Call", init: Callable, apply: Callable, builder: Builder):
+        self._call = call
+        self._builder = builder
+        self._init = jax.jit(init, static_argnums=(1, 3, 5))
+        self._apply_uncompiled = apply
+        self._apply = jax.jit(apply, static_argnums=_STATIC)
+        self._apply_on: dict[jax.sharding.Mesh, Callable] = {}
+        self._evaluate_chunks = jax.jit(
+            functools.partial(_evaluate_chunks, apply), static_argnums=(2, 5, 6)
+        )
+        self._draw_chunks = jax.jit(functools.partial(_draw_chunks, apply), static_argnums=(1, 4))
+
+    @property
+    def event_shape(self) -> Shape:
+        """Shape of one event of the data, `(D,)` for vectors; runs no layer.
+
+        Raises:
+            ValueError: a conditional flow that cannot be built with a context of size 1 has not
+                seen a context yet.
+        """
+        return self._call.event_shapes(None)[0]
+
+    def init(
+        self,
+        key: jax.Array,
+        x: Float[Array, "..."],
+        context: Float[Array, "... C"] | None = None,
+    ) -> Params:
+        """Return initial parameters; data-dependent layers initialise themselves on `x`.
+
+        Args:
+            key: random key, or an integer seed: `0` stands for `jax.random.key(0)`, here and for
+                every other `key`.
+            x: `[..., *event_shape]`, data.
+            context: `[..., C]` or None.
+
+        Returns:
+            A pytree, `{module name: {parameter name: array}}`.
+        """
+        x, context = self._call.check_event(x, context)
+        return self._init(as_key(key), "log_prob", context, False, x)
+
+    def init_without_data(
+        self,
+        key: jax.Array,
+        sample_shape: int | Sequence[int] = (),
+        context: Float[Array, "... C"] | None = None,
+    ) -> Params:
+        """Return initial parameters without data.
+
+        Data-dependent layers initialise themselves on samples of the base, of shape `sample_shape`,
+        which they then leave nearly unchanged.
+        """
+        init_key, sample_key = jax.random.split(as_key(key))
+        context = self._call.check_context(context)
+        shape = _as_shape(sample_shape)
+        return self._init(init_key, "sample", context, False, sample_key, shape)
+
+    def log_prob(
+        self,
+        params: Params,
+        x: Float[Array, "..."],
+        context: Float[Array, "... C"] | None = None,
+        *,
+        key: jax.Array | int | None = None,
+        batch_size: int | None = None,
+    ) -> Float[Array, "..."]:
+        """Return the log-density of `x`, in nats."""
+        x, context = self._call.check_event(x, context)
+        return self._evaluate("log_prob", params, key, x, context, batch_size)
+
+    def sample(
+        self,
+        params: Params,
+        key: jax.Array,
+        sample_shape: int | Sequence[int] = (),
+        context: Float[Array, "... C"] | None = None,
+        *,
+        batch_size: int | None = None,
+        mesh: jax.sharding.Mesh | None = None,
+    ) -> Float[Array, "..."]:
+        """Return samples of shape `sample_shape + context_batch_shape + event_shape`."""
+        return self._draw("sample", params, key, sample_shape, context, batch_size, mesh)
+
+    def sample_and_log_prob(
+        self,
+        params: Params,
+        key: jax.Array,
+        sample_shape: int | Sequence[int] = (),
+        context: Float[Array, "... C"] | None = None,
+        *,
+        batch_size: int | None = None,
+        mesh: jax.sharding.Mesh | None = None,
+    ) -> tuple[Float[Array, "..."], Float[Array, "..."]]:
+        """Return samples and their log-densities, from one run of the flow's forward direction."""
+        return self._draw(
+            "sample_and_log_prob", params, key, sample_shape, context, batch_size, mesh
+        )
+
+    def sample_base(
+        self,
+        params: Params,
+        key: jax.Array,
+        sample_shape: int | Sequence[int] = (),
+        context: Float[Array, "... C"] | None = None,
+    ) -> Float[Array, "..."]:
+        """Return samples of the base; `forward` maps them to those of `sample` with the same key.
+
+        Not if layers use random numbers: those differ between methods.
+        """
+        return self._draw("sample_base", params, key, sample_shape, context, None, None)
+
+    def forward(
+        self,
+        params: Params,
+        z: Float[Array, "..."],
+        context: Float[Array, "... C"] | None = None,
+        *,
+        key: jax.Array | int | None = None,
+        batch_size: int | None = None,
+    ) -> tuple[Float[Array, "..."], Float[Array, "..."]]:
+        """Map from base to data; return the value and the log-det."""
+        z, context = self._call.check_event(z, context, "z")
+        return self._evaluate("forward", params, key, z, context, batch_size)
+
+    def inverse(
+        self,
+        params: Params,
+        x: Float[Array, "..."],
+        context: Float[Array, "... C"] | None = None,
+        *,
+        key: jax.Array | int | None = None,
+        batch_size: int | None = None,
+    ) -> tuple[Float[Array, "..."], Float[Array, "..."]]:
+        """Map from data to base; return the value and the log-det."""
+        x, context = self._call.check_event(x, context)
+        return self._evaluate("inverse", params, key, x, context, batch_size)
+
+    def trace(
+        self,
+        params: Params,
+        x: Float[Array, "..."],
+        context: Float[Array, "... C"] | None = None,
+        *,
+        inverse: bool = True,
+        key: jax.Array | int | None = None,
+    ) -> list[LayerTrace]:
+        """Return input, output and log-det of each layer, from data to base; not compiled.
+
+        Shows where values go wrong, or the stages of a flow. With `inverse=False`, `x` is an event
+        of the base, and is mapped to data.
+
+        Example:
+            >>> import distrax_flows as dxf, jax, jax.numpy as jnp
+            >>> flow = dxf.transform(lambda: dxf.flows.maf(2, num_layers=2, standardize=True))
+            >>> x = 100 + jax.random.normal(jax.random.key(0), (1000, 2))
+            >>> for layer in flow.trace(flow.init(jax.random.key(1), x), x):
+            ...     print(f"{layer.name}: {layer.x.mean():.0f} to {abs(layer.y.mean()):.0f}")
+            Chain[0] > Chain[0] > ActNorm: 100 to 0
+            Chain[0] > Chain[1] > ScanChain[1] > Layer: 0 to 0
+            Chain[0] > Chain[1] > ScanChain[0] > Layer: 0 to 0
+        """
+        x, context = self._call.check_event(x, context, "x" if inverse else "z")
+        key = as_optional_key(key)
+        return self._apply_uncompiled(params, key, "trace", context, False, x, inverse)
+
+    def distribution(
+        self,
+        params: Params,
+        context: Float[Array, "... C"] | None = None,
+        *,
+        key: jax.Array | int | None = None,
+    ) -> FlowDistribution:
+        """Return a `distrax.Distribution`: the flow with its parameters and context bound.
+
+        `key` is used by its `log_prob`, for flows whose layers use random numbers.
+        """
+        key = as_optional_key(key)
+        return FlowDistribution(self, params, self._call.check_context(context), key)
+
+    def _evaluate(self, method: str, params: Params, key, x, context, batch_size) -> Any:
+        params, key = with_automatic_axes(params), as_optional_key(key)
+        event_ndims = len(self._call.event_shapes(context)[method == "forward"])
+        chunks = cut(x.shape[: x.ndim - event_ndims], batch_size)
+        if chunks is None:
+            return self._apply(params, key, method, context, False, x)
+        return self._evaluate_chunks(params, key, method, context, x, chunks, event_ndims)
+
+    def _draw(
+        self, method: str, params: Params, key, sample_shape, context, batch_size, mesh
+    ) -> Any:
+        params, key = with_automatic_axes(params), as_key(key)
+        context = self._call.check_context(context)
+        sample_shape = _as_shape(sample_shape)
+        context_shape = () if context is None else context.shape[:-1]
+        if mesh is not None:
+            if batch_size is not None or not sample_shape:
+                raise ValueError(
+                    "`mesh` divides the first axis of `sample_shape`, and does not go together "
+                    f"with a batch size; got {sample_shape=}, {batch_size=}. Draw in parts, with a "
+                    "key for each."
+                )
+            mesh = check_mesh(mesh)
+            check_rows("sample_shape[0]", sample_shape[0], mesh)
+            if mesh not in self._apply_on:
+                self._apply_on[mesh] = jax.jit(
+                    self._apply_uncompiled,
+                    static_argnums=_STATIC,
+                    out_shardings=rows_sharding(mesh),
+                )
+            return self._apply_on[mesh](params, None, method, context, False, key, sample_shape)
+        chunks = cut(sample_shape + context_shape, batch_size)
+        if chunks is None:
+            return self._apply(params, None, method, context, False, key, sample_shape)
+        return self._draw_chunks(params, method, context, key, chunks)
+
+
+class StatefulFlow(_Built):
+    """A normalizing flow with Haiku state, as pure functions; see `transform_with_state`.
+
+    Parameters are trained; state, such as the running statistics of batch normalisation, changes
+    when the density is evaluated in training. Shapes, compilation and hashing are as in `Flow`.
+    """
+
+    def __init__(self, call: "Call", apply: Callable, evaluation: Flow, builder: Builder):
+        self._call = call
+        self._builder = builder
+        self._apply = jax.jit(apply, static_argnums=(3, 5))
+        self._evaluation = evaluation
+
+    @property
+    def event_shape(self) -> Shape:
+        """Shape of one event of the data; see `Flow.event_shape`."""
+        return self._evaluation.event_shape
+
+    @property
+    def evaluation(self) -> Flow:
+        """Flow in evaluation mode: a `Flow` whose parameters are pairs `(params, state)`.
+
+        It samples, inverts and returns distributions, and never changes the state.
+        """
+        return self._evaluation
+
+    def init(
+        self,
+        key: jax.Array,
+        x: Float[Array, "..."],
+        context: Float[Array, "... C"] | None = None,
+    ) -> tuple[Params, State]:
+        """Return initial parameters and state; data-dependent layers initialise on `x`."""
+        return self._evaluation.init(key, x, context)
+
+    def log_prob(
+        self,
+        params: Params,
+        state: State,
+        x: Float[Array, "..."],
+        context: Float[Array, "... C"] | None = None,
+        *,
+        is_training: bool = False,
+        key: jax.Array | int | None = None,
+    ) -> tuple[Float[Array, "..."], State]:
+        """Return the log-density of `x`, in nats, and the new state."""
+        x, context = self._call.check_event(x, context)
+        key = as_optional_key(key)
+        return self._apply(params, state, key, "log_prob", context, is_training, x)
+
+    def inverse(
+        self,
+        params: Params,
+        state: State,
+        x: Float[Array, "..."],
+        context: Float[Array, "... C"] | None = None,
+        *,
+        is_training: bool = False,
+        key: jax.Array | int | None = None,
+    ) -> tuple[tuple[Float[Array, "..."], Float[Array, "..."]], State]:
+        """Map from data to base; return the pair of value and log-det, and the new state."""
+        x, context = self._call.check_event(x, context)
+        key = as_optional_key(key)
+        return self._apply(params, state, key, "inverse", context, is_training, x)
+
+
+def _evaluate_chunks(
+    apply: Callable, params: Params, key, method: str, context, x, chunks: Chunks, event_ndims: int
+):
+    def evaluate(rows, context):
+        x, key = rows
+        return apply(params, key, method, context, False, x)
+
+    keys = None if key is None else jax.random.split(key, chunks.num_chunks)
+    return chunks.map(evaluate, (chunks.split(x, event_ndims), keys), context)
+
+
+def _draw_chunks(apply: Callable, params: Params, method: str, context, key, chunks: Chunks):
+    def draw(key, context):
+        # One sample per row of the context.
+        per_row = context is not None and context.ndim > 1
+        sample_shape = () if per_row else (chunks.batch_size,)
+        return apply(params, None, method, context, False, key, sample_shape)
+
+    return chunks.map(draw, jax.random.split(key, chunks.num_chunks), context)
+
+
+def event_shape_of(flow: Flow | StatefulFlow, context: Any) -> Shape:
+    """Return `flow.event_shape`, given a context: some flows can only be built with one."""
+    return flow._call.event_shapes(context)[0]
+
+
+def _as_shape(sample_shape: int | Sequence[int]) -> Shape:
+    if isinstance(sample_shape, Sequence):
+        return tuple(int(size) for size in sample_shape)
+    return (int(sample_shape),)

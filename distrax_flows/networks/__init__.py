@@ -1,0 +1,13 @@
+"""Networks over arrays: autoregressive conditioners without Haiku."""
+
+from distrax_flows.networks.masked_mlp import LinearizedMLP, MaskedMLP
+from distrax_flows.networks.masks import hidden_degrees, hidden_mask, input_mask, output_mask
+
+__all__ = [
+    "LinearizedMLP",
+    "MaskedMLP",
+    "hidden_degrees",
+    "hidden_mask",
+    "input_mask",
+    "output_mask",
+]
