@@ -1,31 +1,24 @@
 """An experiment as a command: its settings, what `--quick` stands for, and Ctrl-C."""
 
 import functools
-from collections.abc import Callable
-from typing import Annotated, Any, Protocol, TypeVar, cast
+from collections.abc import Callable, Collection, Mapping
+from typing import Annotated, Any, TypeVar
 
+import jax
 import tyro
 
 from experiments import _interrupt
 
-
-class HasQuick(Protocol):
-    """Settings that have a try-out."""
-
-    @property
-    def quick(self) -> bool: ...
-
-
-S = TypeVar("S", bound=HasQuick)
+S = TypeVar("S")
 
 
 def quick_means(**values: Any) -> Callable[[type[S]], type[S]]:
     """Decorates a dataclass of settings: `quick=True` supplies these defaults in place of its own.
 
-    What is given explicitly wins, the usual default included. `--help` lists the values.
+    Explicit values win, even where they equal the usual default. `--help` lists the values.
 
     Args:
-        values: defaults of a try-out by field. The dataclass takes keywords only.
+        values: quick defaults by field. The dataclass takes keywords only.
     """
 
     def decorate(settings: type[S]) -> type[S]:
@@ -45,24 +38,62 @@ def quick_means(**values: Any) -> Callable[[type[S]], type[S]]:
     return decorate
 
 
-def run(name: str, main: Callable[[S], None], settings: type[S]) -> None:
-    """Runs `python -m <name>`: reads the settings from the command line, and calls `main`.
+def check(
+    settings: Any,
+    *,
+    choices: Mapping[str, Collection[Any]] = {},
+    least: Mapping[str, float] = {},
+) -> None:
+    """Refuses settings that are empty, too small, repeated or not among the choices.
+
+    Tuples must hold at least one value, integers must be at least 1, except seeds, and floats must
+    be positive.
+
+    Args:
+        settings: a dataclass.
+        choices: allowed values by name of the setting.
+        least: other lower limits by name of the setting.
+
+    Raises:
+        ValueError: a setting breaks these rules.
+    """
+    for name, given in vars(settings).items():
+        values = given if isinstance(given, tuple) else (given,)
+        if not values:
+            raise ValueError(f"`{name}` must hold at least one value; got none.")
+        if name in (*choices, "seeds") and len(set(values)) < len(values):
+            raise ValueError(f"`{name}` must differ from each other; got {given}.")
+        for value in values:
+            if name in choices and value not in choices[name]:
+                raise ValueError(f"`{name}` must be one of {list(choices[name])}; got {value!r}.")
+            is_number = isinstance(value, int | float) and not isinstance(value, bool)
+            if not is_number or name in ("seed", "seeds"):
+                continue
+            lowest = least.get(name, 1)
+            if (name in least or isinstance(value, int)) and not value >= lowest:
+                raise ValueError(f"`{name}` must be at least {lowest}; got {value}.")
+            if name not in least and not value > 0:
+                raise ValueError(f"`{name}` must be positive; got {value}.")
+
+
+def run(name: str, main: Callable[[Any], None], settings: Callable[..., Any]) -> None:
+    """Runs `python -m <name>`: reads the settings from the command line and calls `main`.
 
     Ctrl-C prints one line and exits with code 130.
 
     Args:
-        name: of the module.
+        name: name of the module.
         main: the experiment.
-        settings: a dataclass that is decorated by `quick_means`.
+        settings: a dataclass decorated with `quick_means`.
     """
     prog = f"python -m {name}"
-    given = tyro.cli(settings, prog=prog)
+    given: Any = tyro.cli(settings, prog=prog)
     if given.quick:
         # Only the parser knows which settings are given: it reads them over the other defaults.
-        default = cast(Callable[..., S], settings)(quick=True)
-        given = tyro.cli(settings, prog=prog, default=default)
+        given = tyro.cli(settings, prog=prog, default=settings(quick=True))
     _interrupt.raise_again()
     try:
+        print(f"JAX {jax.__version__} on {jax.devices()[0].device_kind}; {given}")
         main(given)
     except KeyboardInterrupt as interrupt:
         output = getattr(given, "output", None)

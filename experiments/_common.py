@@ -1,12 +1,16 @@
-"""What the experiments share: the device they ran on, scores of fits, and tables."""
+"""Scores of fits, what they cost, and what JAX keeps between runs."""
 
 import os
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import jax
 import numpy as np
+
+import distrax_flows as dxf
+from experiments._summary import format_table as format_table
+from experiments._table import Row
 
 # The size of the batches of `plotting.density_grid` too, so that both compile as one.
 _SCORE_BATCH = 10_000
@@ -23,31 +27,23 @@ def use_compilation_cache() -> None:
     jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.2)
 
 
-def device_name() -> str:
-    """What JAX computes on, such as `cpu` or `NVIDIA H100 80GB HBM3`."""
-    return jax.devices()[0].device_kind
-
-
 class Score(NamedTuple):
-    """How well a fit does on draws of the density p that it was fitted to.
+    """How well a fit does on samples of the density p that it was fitted to, in nats."""
 
-    Attributes:
-        kl: mean of `log p(x) - log q(x)`, an estimate of the divergence KL(p || q).
-        kl_stderr: its standard error.
-        nll: mean of `-log q(x)`.
-        entropy: mean of `-log p(x)`, so that `kl = nll - entropy`.
-    """
+    kl: float  # mean of `log p(x) - log q(x)`, an estimate of the divergence KL(p || q)
+    kl_stderr: float  # its standard error
+    nll: float  # mean of `-log q(x)`
+    entropy: float  # mean of `-log p(x)`, so that `kl = nll - entropy`; or the exact entropy
 
-    kl: float
-    kl_stderr: float
-    nll: float
-    entropy: float
+    def cells(self) -> Row:
+        """The score as cells of a table."""
+        return {name: f"{value:.6f}" for name, value in self._asdict().items()}
 
 
 def score(
     log_p: Callable[[jax.Array], jax.Array], log_q: Callable[[jax.Array], jax.Array], x: jax.Array
 ) -> Score:
-    """Scores the fit of log-density `log_q` on fresh draws `x`, `[N, D]`, of `log_p`."""
+    """Scores the fit of log-density `log_q` on fresh samples `x`, `[N, D]`, of `log_p`."""
     batches = batches_of(x)
     p = np.concatenate([log_p(batch) for batch in batches], dtype=float)
     q = np.concatenate([log_q(batch) for batch in batches], dtype=float)
@@ -60,23 +56,31 @@ def batches_of(x: jax.Array) -> list[jax.Array]:
     return [x[start : start + _SCORE_BATCH] for start in range(0, len(x), _SCORE_BATCH)]
 
 
+def cost_cells(fit: dxf.Fit) -> Row:
+    """Cells of a table: parameters and times of a fit."""
+    return {
+        "num_params": str(num_parameters(fit.params)),
+        "train_seconds": f"{fit.history.train_seconds:.2f}",
+        "compile_seconds": f"{fit.history.compile_seconds:.2f}",
+    }
+
+
+def machine_cells() -> Row:
+    """Cells of a table: the version of JAX, and what it computes on, such as `cpu`."""
+    return {"jax_version": jax.__version__, "device": jax.devices()[0].device_kind}
+
+
 def num_parameters(params: Any) -> int:
     """The number of scalars in a pytree of parameters."""
     return sum(leaf.size for leaf in jax.tree.leaves(params))
+
+
+def device_name() -> str:
+    """What JAX computes on, such as `cpu` or `NVIDIA H100 80GB HBM3`."""
+    return jax.devices()[0].device_kind
 
 
 def known(values: Iterable[float]) -> np.ndarray:
     """The values without NaNs, such as compile times of fits too short to tell; NaN if none is."""
     values = np.fromiter(values, float)
     return values[~np.isnan(values)] if not np.isnan(values).all() else values
-
-
-def format_table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
-    """Aligned text: the first column to the left, the others to the right."""
-    widths = [max(map(len, column)) for column in zip(header, *rows, strict=True)]
-    lines = [
-        "  ".join([cells[0].ljust(widths[0]), *map(str.rjust, cells[1:], widths[1:])])
-        for cells in (header, *rows)
-    ]
-    lines.insert(1, "-" * len(lines[0]))
-    return "\n".join(lines)

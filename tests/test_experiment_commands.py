@@ -27,7 +27,7 @@ NAMES = [
 
 def settings_of(name):
     """The settings of an experiment, and what quick stands for in them."""
-    for module in (f"{name}.settings", name):
+    for module in (f"{name}.settings", f"{name}.__main__", name):
         try:
             settings = importlib.import_module(module).Settings
         except ModuleNotFoundError:

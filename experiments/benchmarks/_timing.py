@@ -1,22 +1,22 @@
 """Timing in rounds."""
 
 import time
-from collections.abc import Callable, Mapping
-from typing import Any
+from collections.abc import Callable, Hashable, Mapping
+from typing import Any, TypeVar
 
 import jax
 import numpy as np
 
-__all__ = ["milliseconds"]
+K = TypeVar("K", bound=Hashable)
 
 _LOOK = 5e-3  # seconds between looks at whether threads rest
 _LONGEST_WAIT = 1.0
 
 
-def milliseconds(functions: Mapping[str, Callable[[], Any]], repeats: int) -> dict[str, np.ndarray]:
-    """Times functions in rounds, so that a slow spell of the machine hits all alike.
+def milliseconds(functions: Mapping[K, Callable[[], Any]], repeats: int) -> dict[K, np.ndarray]:
+    """Times functions in rounds, so that a slow spell of the machine hits all equally.
 
-    Each round has an order of its own, the same in every run. A timed call follows one of the same
+    Each round has its own order, the same in every run. A timed call follows one of the same
     function that is not timed, once the threads of what ran before rest: those of PyTorch look for
     more work for 10 ms, and hold the cores meanwhile.
 
