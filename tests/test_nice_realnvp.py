@@ -14,9 +14,9 @@ pytest.importorskip("tyro")
 Image = pytest.importorskip("PIL.Image")
 
 from experiments.nice_realnvp import __main__ as nice_realnvp  # noqa: E402
-from experiments.nice_realnvp.fits import twice  # noqa: E402
+from experiments.nice_realnvp.fits import make_source  # noqa: E402
 from experiments.nice_realnvp.inpainting import Conditional, inpaint  # noqa: E402
-from experiments.nice_realnvp.models import MODELS, SPLITS, Size  # noqa: E402
+from experiments.nice_realnvp.models import make_flow  # noqa: E402
 from experiments.nice_realnvp.settings import Settings  # noqa: E402
 
 
@@ -120,9 +120,11 @@ def test_modes_of_a_conditional():
 
 def test_even_odd_splits():
     """The same flow of reordered data; and its second half, the odd ones, depends on the even."""
-    size = Size(4, num_layers=1, hidden_sizes=(8,))
-    half, even_odd = (SPLITS[name].make(size, "gaussian") for name in ("half", "even-odd"))
-    x = twice("moons").sample(jax.random.key(0), 100)
+    half, even_odd = (
+        make_flow("realnvp", 4, num_layers=1, hidden_sizes=(8,), split=split)
+        for split in ("half", "even-odd")
+    )
+    x = make_source("moons, twice").sample(jax.random.key(0), 100)
     params = half.init(jax.random.key(1), x[:, jnp.array([0, 2, 1, 3])])
     params = jax.tree.map(lambda leaf: leaf + 0.3, params)
     even_odd.init(jax.random.key(1), x)  # does not fail
@@ -135,7 +137,7 @@ def test_even_odd_splits():
 
 def test_nice_rests_at_the_identity_on_mirrored_data():
     """What the experiment starts off the identity for."""
-    flow = MODELS["nice"].make(Size(2, num_layers=3, hidden_sizes=(8,)), "logistic")
+    flow = make_flow("nice", 2, num_layers=3, hidden_sizes=(8,), base="logistic")
     x = jax.random.normal(jax.random.key(0), (50, 2))
     mirrored = jnp.concatenate([x * jnp.array([a, b]) for a in (1, -1) for b in (1, -1)])
     params = flow.init(jax.random.key(1), mirrored)

@@ -5,8 +5,8 @@
     python -m experiments.nice_realnvp --quick --output /tmp/nice_realnvp
 
 Three models, NICE, RealNVP and RealNVP with batch normalisation, on two bases, the Gaussian and
-NICE's logistic one. Each fit draws fresh batches from its density, and is scored by the divergence
-KL(p || q) from the density p to the flow q, on fresh draws of p. In the output folder,
+NICE's logistic one. Each fit samples fresh batches from its density, and is scored by the
+divergence KL(p || q) from the density p to the flow q, on fresh samples of p. In the output folder,
 
 * `results.csv` gets a row per fit;
 * `<density>.png` shows the flows before and after training, as densities and as samples;
@@ -15,6 +15,6 @@ KL(p || q) from the density p to the flow q, on fresh draws of p. In the output 
   again by climbing the flow's log-density with noise that fades. `inpainting.csv` scores that.
 
 In the plane a coupling can split the event in one way only. So two more fits show what the split
-is worth: RealNVP on two independent draws in one vector, split into halves, and into even and odd
+is worth: RealNVP on two independent samples in one vector, split into halves, and into even and odd
 dimensions.
 """

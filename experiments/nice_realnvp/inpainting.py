@@ -9,10 +9,9 @@ import jax.numpy as jnp
 import numpy as np
 
 import distrax_flows as dxf
-from experiments._results import Row
-from experiments.nice_realnvp.fits import Fitted
+from experiments._plane import Target
+from experiments._table import Finished, Row
 from experiments.nice_realnvp.settings import Settings
-from experiments.toy_densities.target import Target
 
 _RATE = 5e-3  # of the ascent, in squared units of the data
 _MAX_MOVE = 0.1  # of a step uphill: a flow is steep where it has seen no data
@@ -20,18 +19,13 @@ _NUM_CELLS = 1_000  # of the grid along the lost coordinate
 
 
 class Completion(NamedTuple):
-    """Points whose coordinate `lost` was lost and found.
+    """Points whose coordinate `lost` was lost and found."""
 
-    Attributes:
-        lost: 0 or 1.
-        path: `[T + 1, K, M, 2]`, M points for each of K values of the other coordinate, from the
-            random start to the end.
-        row: of the table.
-    """
-
-    lost: int
+    lost: int  # 0 or 1
+    # `[T + 1, K, M, 2]`, M points for each of K values of the other coordinate, from the random
+    # start to the end
     path: np.ndarray
-    row: Row
+    row: Row  # of the table
 
 
 @functools.partial(jax.jit, static_argnames=("flow", "num_steps"))
@@ -50,9 +44,9 @@ def inpaint(
 
         x_t = x_{t-1} + rate d log q(x_{t-1}) / dx + sqrt(2 rate T_t) e_t,   e_t ~ N(0, I)
 
-    The temperature T is 1 in the first half, where the points move towards draws from the flow
-    given what is known. It falls to 0 in the second, where they climb to a mode. Points stay in a
-    box.
+    The temperature T is 1 in the first half, where the points move towards samples of the flow
+    given what is known. It falls to 0 in the second, where they climb to a mode. Points stay in the
+    box from `low` to `high`.
 
     Args:
         flow: the flow.
@@ -60,8 +54,8 @@ def inpaint(
         x: `[..., D]`, where the points start.
         known: `[D]` or `[..., D]` booleans; these coordinates stay as they are.
         key: random key.
-        low: `[D]`, lower ends of the box.
-        high: `[D]`, upper ends.
+        low: `[D]`.
+        high: `[D]`.
         num_steps: number of steps T.
 
     Returns:
@@ -85,18 +79,18 @@ def inpaint(
     return jnp.concatenate([x[None], path])
 
 
-def complete(fitted: Fitted, target: Target, lost: int, settings: Settings) -> Completion:
-    """Completes points with known coordinates of true draws, and scores them.
+def complete(fitted: Finished, target: Target, lost: int, settings: Settings) -> Completion:
+    """Completes points with known coordinates of true samples, and scores them.
 
     The row of the table has the mean true log-density, and the mean error of the shares of the
-    modes, of the random starts, of the completed points, and of true draws given what is known, as
-    many; and the mean log-density of the highest mode.
+    modes, of the random starts, of the completed points, and of as many true samples given what is
+    known; and the mean log-density of the highest mode.
     """
     known_key, start_key, key = jax.random.split(
         jax.random.fold_in(jax.random.key(settings.seed), lost), 3
     )
     shape = settings.num_known, settings.num_completions, 2
-    low, high = jnp.array(target.bounds).T
+    low, high = jnp.array(target.window.bounds).T
     known = target.density.sample(seed=known_key, sample_shape=(settings.num_known, 1))
     is_known = jnp.arange(2) != lost
     start = jnp.where(
@@ -104,8 +98,8 @@ def complete(fitted: Fitted, target: Target, lost: int, settings: Settings) -> C
     )
     path = np.asarray(
         inpaint(
-            fitted.flow,
-            fitted.params,
+            fitted.result.flow,
+            fitted.result.params,
             start,
             is_known,
             key,
@@ -114,7 +108,7 @@ def complete(fitted: Fitted, target: Target, lost: int, settings: Settings) -> C
             num_steps=settings.num_ascent_steps,
         )
     )
-    truth = Conditional(target.log_prob, known[:, 0], lost, target.bounds[lost])
+    truth = Conditional(target.log_prob, known[:, 0], lost, target.window.bounds[lost])
     draws = truth.sample(np.random.default_rng(settings.seed), settings.num_completions)
     points = {"start": path[0, ..., lost], "completed": path[-1, ..., lost], "draws": draws}
     row = {

@@ -1,7 +1,8 @@
 """The flows: NICE and RealNVP, with and without batch normalisation, on two bases."""
 
-from collections.abc import Callable, Sequence
-from typing import NamedTuple, TypeAlias
+import functools
+from collections.abc import Callable
+from typing import Any, NamedTuple, TypeAlias
 
 import distrax
 import jax.numpy as jnp
@@ -12,46 +13,65 @@ from experiments.toy_densities.recipes import steep_silu
 
 AnyFlow: TypeAlias = dxf.Flow | dxf.StatefulFlow
 
-# Tight: the scales of all couplings multiply, and a far draw must not spoil a fit.
+# Models, by their names in pictures.
+LABELS = {"nice": "NICE", "realnvp": "RealNVP", "realnvp_batch_norm": "RealNVP, batch norm"}
+
+# How the couplings split the event: into halves, or into even and odd dimensions.
+SPLITS = ("half", "even-odd")
+
+# Tight: the scales of all couplings multiply, and a far sample must not spoil a fit.
 _MAX_LOG_SCALE = 2.0
 
 
-class Size(NamedTuple):
-    """How large a flow is: dimensions, coupling layers, and hidden units of each network."""
-
-    event_size: int
-    num_layers: int
-    hidden_sizes: Sequence[int]
-
-
 class Base(NamedTuple):
-    """A base.
+    """A base."""
 
-    Attributes:
-        make: from the event size to the distribution; to None for the builders' own, the Gaussian.
-        reach: each coordinate is between -reach and reach with a probability of 0.99.
-    """
-
+    # from the event size to the distribution; to None for the builders' own, the Gaussian
     make: Callable[[int], distrax.Distribution | None]
-    reach: float
-
-
-class Model(NamedTuple):
-    """A flow without its size and base.
-
-    Attributes:
-        label: its name in pictures.
-        make: from a size and the name of a base to the flow.
-    """
-
-    label: str
-    make: Callable[[Size, str], AnyFlow]
+    reach: float  # each coordinate is between -reach and reach with a probability of 0.99
 
 
 def logistic(event_size: int) -> distrax.Distribution:
     """Independent standard logistic variables: NICE's base."""
     zeros = jnp.zeros(event_size)
     return distrax.Independent(distrax.Logistic(zeros, jnp.ones_like(zeros)), 1)
+
+
+BASES = {"gaussian": Base(lambda event_size: None, 2.58), "logistic": Base(logistic, 5.29)}
+
+
+# Cached, so that all fits of a flow share what JAX compiles.
+@functools.cache
+def make_flow(
+    model: str,
+    event_size: int,
+    num_layers: int,
+    hidden_sizes: tuple[int, ...],
+    base: str = "gaussian",
+    split: str = "half",
+) -> AnyFlow:
+    """A model, one of `LABELS`, on one of `BASES`, with one of `SPLITS`."""
+
+    def make(**between: Any) -> distrax.Transformed:
+        build = functools.partial(dxf.flows.realnvp, max_log_scale=_MAX_LOG_SCALE)
+        flow = (dxf.flows.nice if model == "nice" else build)(
+            event_size,
+            num_layers=num_layers,
+            hidden_sizes=hidden_sizes,
+            activation=steep_silu,  # smooth: the log-density is to be climbed
+            standardize=True,
+            base=BASES[base].make(event_size),
+            **between,
+        )
+        return even_odd(flow) if split == "even-odd" else flow
+
+    def make_normalised(is_training: bool) -> distrax.Transformed:
+        batch_norm = dxf.modules.BatchNormLayer(is_training)
+        return make(between=dxf.modules.compose(batch_norm, lambda x: dxf.Reverse()))
+
+    if model == "realnvp_batch_norm":
+        return dxf.transform_with_state(make_normalised)
+    return dxf.transform(lambda: make())
 
 
 def even_odd(flow: distrax.Transformed) -> distrax.Transformed:
@@ -65,59 +85,3 @@ def even_odd(flow: distrax.Transformed) -> distrax.Transformed:
     return distrax.Transformed(
         flow.distribution, distrax.Chain([dxf.Permutation(np.argsort(halves)), flow.bijector])
     )
-
-
-def _nice(size: Size, base: str) -> dxf.Flow:
-    return dxf.transform(lambda: dxf.flows.nice(size.event_size, **_options(size, base)))
-
-
-def _realnvp(size: Size, base: str) -> dxf.Flow:
-    return dxf.transform(lambda: _affine_couplings(size, base))
-
-
-def _realnvp_even_odd(size: Size, base: str) -> dxf.Flow:
-    return dxf.transform(lambda: even_odd(_affine_couplings(size, base)))
-
-
-def _realnvp_batch_norm(size: Size, base: str) -> dxf.StatefulFlow:
-    def make(is_training: bool) -> distrax.Transformed:
-        batch_norm = dxf.modules.BatchNormLayer(is_training)
-        between = dxf.modules.compose(batch_norm, lambda x: dxf.Reverse())
-        return _affine_couplings(size, base, between)
-
-    return dxf.transform_with_state(make)
-
-
-def _affine_couplings(
-    size: Size, base: str, between: dxf.modules.Layer = lambda x: dxf.Reverse()
-) -> distrax.Transformed:
-    options = _options(size, base) | {"between": between}
-    return dxf.flows.realnvp(size.event_size, max_log_scale=_MAX_LOG_SCALE, **options)
-
-
-def _options(size: Size, base: str) -> dxf.flows.FlowOptions:
-    return {
-        "num_layers": size.num_layers,
-        "hidden_sizes": size.hidden_sizes,
-        "activation": steep_silu,  # smooth: the log-density is to be climbed
-        "standardize": True,
-        "base": BASES[base].make(size.event_size),
-    }
-
-
-BASES = {
-    "gaussian": Base(lambda event_size: None, 2.58),
-    "logistic": Base(logistic, 5.29),
-}
-
-MODELS = {
-    "nice": Model("NICE", _nice),
-    "realnvp": Model("RealNVP", _realnvp),
-    "realnvp_batch_norm": Model("RealNVP, batch norm", _realnvp_batch_norm),
-}
-
-# RealNVP by the way that its couplings split the event.
-SPLITS = {
-    "half": MODELS["realnvp"],
-    "even-odd": Model("RealNVP", _realnvp_even_odd),
-}

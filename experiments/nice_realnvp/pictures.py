@@ -1,22 +1,21 @@
 """Pictures of flows before and after training, of warped grids, and of completed points."""
 
+import functools
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 from matplotlib import colormaps
+from matplotlib.axes import Axes
 
 from distrax_flows.diagnostics import plotting
-from experiments.nice_realnvp.fits import Fitted
+from experiments._plane import Target, write_in_corner
+from experiments._summary import select_fits
+from experiments._table import Finished
 from experiments.nice_realnvp.inpainting import Completion
-from experiments.nice_realnvp.models import BASES
-from experiments.toy_densities.target import Target
-
-if TYPE_CHECKING:
-    from matplotlib.axes import Axes
+from experiments.nice_realnvp.models import BASES, LABELS
 
 _NUM_SAMPLES = 100_000
 _NUM_FAINT = 3_000
@@ -26,61 +25,55 @@ _NUM_PATHS = 25
 _POINTS = {"color": "cyan", "s": 3, "linewidths": 0, "alpha": 0.7}
 
 
-def draw_flows(path: Path, target: Target, fits: Sequence[Fitted]) -> None:
-    """The density and draws of it, and beside them those of each flow."""
+def draw_flows(path: Path, target: Target, fits: Sequence[Finished]) -> None:
+    """The density and samples of it, and beside them those of each flow."""
     figure, axes = plotting.panels(3, 1 + len(fits), size=1.7, dpi=100)
     axes[0, 0].set_axis_off()
-    plotting.plot_density(
-        axes[1, 0], target.on_grid(target.log_prob), target.bounds, vmax=target.vmax
-    )
-    plotting.plot_samples(axes[2, 0], target.x, target.bounds, vmax=target.vmax)
+    target.window.plot_density(axes[1, 0], target.log_prob)
+    target.window.plot_samples(axes[2, 0], target.x)
     axes[1, 0].set_title(f"{target.name}\ntrue density", fontsize=9)
     axes[2, 0].set_title("true samples", fontsize=9)
-    for column, fit in zip(axes[:, 1:].T, fits, strict=True):
+    for column, (row, fit) in zip(axes[:, 1:].T, fits, strict=True):
         for ax, params in zip(column, (fit.initial, fit.params), strict=False):
-            density = target.on_grid(lambda x, fit=fit, params=params: fit.flow.log_prob(params, x))
-            plotting.plot_density(ax, density, target.bounds, vmax=target.vmax)
+            target.window.plot_density(ax, functools.partial(fit.flow.log_prob, params))
         x = fit.flow.sample(fit.params, jax.random.key(0), (_NUM_SAMPLES,))
-        plotting.plot_samples(column[2], x, target.bounds, vmax=target.vmax)
-        column[0].set_title(f"{fit.label}\n{fit.row['base']} base", fontsize=9)
-        text = f"KL {float(fit.row['kl']):.3f}"
-        column[1].text(
-            0.97, 0.04, text, color="w", fontsize=8, ha="right", transform=column[1].transAxes
-        )
+        target.window.plot_samples(column[2], x)
+        column[0].set_title(f"{LABELS[row['model']]}\n{row['base']} base", fontsize=9)
+        write_in_corner(column[1], f"KL {float(row['kl']):.3f}", size=8)
     for ax, label in zip(axes[:, 1], ("untrained", "trained", "samples"), strict=True):
         ax.set_ylabel(label, fontsize=9)
     plotting.save_png(path, figure)
 
 
-def draw_grids(path: Path, target: Target, fits: Sequence[Fitted]) -> None:
+def draw_grids(path: Path, target: Target, fits: Sequence[Finished]) -> None:
     """A regular grid of the latent space, as it lies among the data: a row of flows per base.
 
     Lines of one hue have one latent coordinate in common.
     """
     bases = list(dict.fromkeys(fit.row["base"] for fit in fits))
-    rows = [[fit for fit in fits if fit.row["base"] == base] for base in bases]
+    rows = [select_fits(fits, base=base) for base in bases]
     figure, axes = plotting.panels(len(rows), 1 + len(rows[0]), size=2.4, dpi=100)
     for row_axes, row in zip(axes, rows, strict=True):
         row_axes[0].set_ylabel(f"{row[0].row['base']} base", fontsize=9)
-        _draw_grid(row_axes[0], target, row[0], row[0].initial)
+        _draw_grid(row_axes[0], target, row[0], row[0].result.initial)
         for ax, fit in zip(row_axes[1:], row, strict=True):
-            _draw_grid(ax, target, fit, fit.params)
-    labels = ["before training", *(fit.label for fit in rows[0])]
+            _draw_grid(ax, target, fit, fit.result.params)
+    labels = ["before training", *(LABELS[fit.row["model"]] for fit in rows[0])]
     for ax, label in zip(axes[0], labels, strict=True):
         ax.set_title(label, fontsize=9)
     plotting.save_png(path, figure)
 
 
 def draw_inpainting(
-    path: Path, target: Target, fit: Fitted, completions: Sequence[Completion]
+    path: Path, target: Target, fit: Finished, completions: Sequence[Completion]
 ) -> None:
     """For each lost coordinate: the start, the way and the end of the points."""
     figure, axes = plotting.panels(len(completions), 3, size=2.6, dpi=100)
-    density = target.on_grid(lambda x: fit.flow.log_prob(fit.params, x))
+    log_prob = functools.partial(fit.result.flow.log_prob, fit.result.params)
     for row_axes, completion in zip(axes, completions, strict=True):
         start, _, end = row_axes
         for ax, step in ((start, 0), (end, -1)):
-            plotting.plot_density(ax, density, target.bounds, vmax=target.vmax)
+            target.window.plot_density(ax, log_prob)
             ax.scatter(*completion.path[step, :_NUM_SHOWN].reshape(-1, 2).T, **_POINTS)
         _draw_paths(row_axes, target, completion)
         log_p = {
@@ -92,22 +85,23 @@ def draw_inpainting(
     plotting.save_png(path, figure)
 
 
-def _draw_grid(ax: "Axes", target: Target, fit: Fitted, params) -> None:
+def _draw_grid(ax: Axes, target: Target, fit: Finished, params) -> None:
     reach = BASES[fit.row["base"]].reach
     along = jnp.linspace(-reach, reach, 400)
     lines = jnp.linspace(-reach, reach, _NUM_LINES)
     ax.scatter(*target.x[:_NUM_FAINT].T, color="0.75", s=1, linewidths=0)
     for axis, cmap in enumerate(("cool", "autumn")):
         z = jnp.stack(jnp.broadcast_arrays(lines[:, None], along[None]), axis=-1)
-        x, _ = fit.flow.forward(params, z if axis == 0 else z[..., ::-1])
+        x, _ = fit.result.flow.forward(params, z if axis == 0 else z[..., ::-1])
         for line, position in zip(np.asarray(x), np.linspace(0, 1, _NUM_LINES), strict=True):
             ax.plot(*line.T, color=colormaps[cmap](position), linewidth=0.8)
-    ax.set(xlim=target.bounds[0], ylim=target.bounds[1], aspect="equal", xticks=[], yticks=[])
+    bounds = target.window.bounds
+    ax.set(xlim=bounds[0], ylim=bounds[1], aspect="equal", xticks=[], yticks=[])
     for spine in ax.spines.values():
         spine.set_visible(False)
 
 
-def _draw_paths(axes: Sequence["Axes"], target: Target, completion: Completion) -> None:
+def _draw_paths(axes: Sequence[Axes], target: Target, completion: Completion) -> None:
     """The lost coordinate step by step, at the known value nearest the middle of the window.
 
     Dashed lines mark that value in the other panels. The shade is the true density given it.
@@ -115,11 +109,11 @@ def _draw_paths(axes: Sequence["Axes"], target: Target, completion: Completion) 
     start, way, end = axes
     lost, known = completion.lost, 1 - completion.lost
     values = completion.path[0, :_NUM_SHOWN, 0, known]
-    chosen = int(np.abs(values - np.mean(target.bounds[known])).argmin())
+    chosen = int(np.abs(values - np.mean(target.window.bounds[known])).argmin())
     paths = completion.path[:, chosen, :_NUM_PATHS, lost]
-    points = np.full((target.num, 2), values[chosen])
-    low, high = target.bounds[lost]
-    points[:, lost] = low + (high - low) * (np.arange(target.num) + 0.5) / target.num
+    points = np.full((target.window.num, 2), values[chosen])
+    low, high = target.window.bounds[lost]
+    points[:, lost] = low + (high - low) * (np.arange(target.window.num) + 0.5) / target.window.num
     profile = np.exp(target.log_prob(jnp.asarray(points, jnp.float32)))
     steps = np.arange(len(paths))
     upright = lost == 0  # the lost coordinate lies along the x-axis, as in the other panels
