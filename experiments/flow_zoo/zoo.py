@@ -5,7 +5,6 @@ import functools
 from collections.abc import Callable
 
 import distrax
-import optax
 
 from distrax_flows import families, flows
 
@@ -15,23 +14,13 @@ FREE_LEARNING_RATE = 2e-2
 
 @dataclasses.dataclass(frozen=True)
 class Entry:
-    """How a flow is built and trained.
+    """How a flow is built and trained."""
 
-    Attributes:
-        build: from an event size, and the options that all builders share, to the flow.
-        learning_rate: at the start; a cosine takes it to zero.
-        layers: from the number of layers asked for to that of this flow.
-    """
-
+    # from an event size, and the options that all builders share, to the flow
     build: Callable[..., distrax.Transformed]
-    learning_rate: float = 1e-3
+    learning_rate: float = 1e-3  # at the start; a cosine takes it to zero
+    # from the number of layers asked for to that of this flow
     layers: Callable[[int], int] = lambda num_layers: num_layers
-
-
-def make_optimizer(learning_rate: float, num_steps: int) -> optax.GradientTransformation:
-    """The default of `dxf.fit`, for any learning rate."""
-    schedule = optax.cosine_decay_schedule(learning_rate, num_steps)
-    return optax.chain(optax.clip_by_global_norm(0.5), optax.adam(schedule))
 
 
 def _bernstein(event_size: int, *, standardize: bool = False, **_) -> distrax.Transformed:
@@ -76,11 +65,4 @@ ZOO: dict[str, Entry] = {
     "coupling-sum_of_squares": _with(flows.coupling, families.inverse(families.sum_of_squares())),
     "autoregressive-deep_sigmoidal": _with(flows.autoregressive, families.deep_sigmoidal()),
     "autoregressive-sum_of_squares": _with(flows.autoregressive, families.sum_of_squares()),
-}
-
-# Names of `flows.__all__` that no picture of a plain density can show.
-NOT_SHOWN = {
-    "FlowOptions": "no flow, but the arguments that all share",
-    "Transformed": "no flow, but the type of all",
-    "custom": "a flow of a layer that the user brings",
 }

@@ -7,7 +7,7 @@ import optax
 
 import distrax_flows as dxf
 from distrax_flows import modules
-from experiments.flow_zoo.zoo import FREE_LEARNING_RATE, ZOO, make_optimizer
+from experiments.flow_zoo.zoo import FREE_LEARNING_RATE, ZOO
 from experiments.gaussian_mixtures.settings import Settings
 
 # Their layers mix the dimensions themselves, so that the builders' `between` does not apply.
@@ -61,9 +61,7 @@ def make_flow(name: str, event_size: int, settings: Settings) -> dxf.Flow:
     return dxf.transform(make)
 
 
-def make_optimizer_for(
-    name: str, event_size: int, settings: Settings
-) -> optax.GradientTransformation:
+def make_optimizer(name: str, event_size: int, num_steps: int) -> optax.GradientTransformation:
     """The flow's optimizer. On the line there are no networks."""
     rate = FREE_LEARNING_RATE if event_size == 1 else ZOO[name].learning_rate
-    return make_optimizer(rate, settings.num_steps)
+    return dxf.training.cosine_adam(num_steps, rate)

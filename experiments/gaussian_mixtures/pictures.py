@@ -2,36 +2,23 @@
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import distrax
 import jax
 import jax.numpy as jnp
 import numpy as np
+from matplotlib.axes import Axes
 
 from distrax_flows.diagnostics import plotting
-
-if TYPE_CHECKING:
-    from matplotlib.axes import Axes
 
 _NORMAL_BOUNDS = ((-4.0, 4.0), (-4.0, 4.0))
 _FILL, _LINE = "#f1a340", "#5e3c99"
 
 
 def draw(
-    path: Path,
-    mixture: distrax.Distribution,
-    shown: Sequence[np.ndarray],
-    titles: Sequence[str],
+    path: Path, mixture: distrax.Distribution, shown: Sequence[np.ndarray], titles: Sequence[str]
 ) -> None:
-    """Draws a fit.
-
-    Args:
-        path: file to write.
-        mixture: the density that was fitted.
-        shown: data, latent and samples, each `[N, D]`.
-        titles: one for each.
-    """
+    """Draws data, latent points and samples, each `[N, D]`, under a title each."""
     figure, (axes,) = plotting.panels(1, 3, size=2.8)
     draw_panels = _draw_line if shown[0].shape[-1] == 1 else _draw_plane
     draw_panels(axes, mixture, shown)
@@ -41,7 +28,7 @@ def draw(
 
 
 def _draw_line(
-    axes: Sequence["Axes"], mixture: distrax.Distribution, shown: Sequence[np.ndarray]
+    axes: Sequence[Axes], mixture: distrax.Distribution, shown: Sequence[np.ndarray]
 ) -> None:
     """Histograms, and over them the exact density of what they should be."""
     low, high = np.quantile(shown[0], [1e-4, 1 - 1e-4])
@@ -59,7 +46,7 @@ def _draw_line(
 
 
 def _draw_plane(
-    axes: Sequence["Axes"], mixture: distrax.Distribution, shown: Sequence[np.ndarray]
+    axes: Sequence[Axes], mixture: distrax.Distribution, shown: Sequence[np.ndarray]
 ) -> None:
     """Histograms in colours: data and samples share a window and a scale."""
     bounds = plotting.sample_bounds(shown[0])

@@ -11,7 +11,7 @@ from experiments.flow_zoo.zoo import ZOO
 
 # What there is to fit in one and in two dimensions. On the line, affine layers make one Gaussian,
 # and an autoregression is no other than a coupling; in the plane, `bernstein` and `independent`
-# cannot tell of dependence.
+# cannot represent dependence.
 FLOWS: dict[int, tuple[str, ...]] = {
     1: (
         "planar", "radial", "sylvester", "nsf_coupling", "bernstein",
@@ -26,50 +26,19 @@ FLOWS: dict[int, tuple[str, ...]] = {
 class Settings:
     """Flows fitted to mixtures of Gaussians: a table, and a picture of each fit."""
 
+    # Flows to fit, each in those dimensions where it makes sense.
     flows: Annotated[tuple[str, ...], tyro.conf.arg(aliases=["--flow"])] = (
         "planar", "radial", "sylvester", "realnvp", "glow", "maf", "nsf_coupling",
         "nsf_autoregressive", "bernstein", "bernstein_autoregressive",
     )  # fmt: skip
-    """Flows to fit, each in those dimensions where it makes sense."""
-    dimensions: tuple[int, ...] = (1, 2)
-    """1 for the mixture on the line, 2 for that in the plane."""
-    actnorm: bool = False
-    """Put an `ActNormLayer` between layers."""
-    lu: bool = False
-    """Put an `LULinearLayer` between layers, in the place of what mixes the dimensions there."""
-    num_layers: int = 8
-    """Layers of each flow; thin ones are four times as many, and `bernstein` has one."""
-    hidden_sizes: tuple[int, ...] = (64, 64)
-    """Hidden units of each network."""
-    num_steps: int = 3_000
-    """Training steps of each fit."""
-    batch_size: int = 256
-    """Fresh draws of each step."""
-    num_draws: int = 100_000
-    """Draws that score a fit."""
-    seed: int = 0
-    """Of the fits and of the draws."""
-    output: Path = Path("figures/gaussian_mixtures")
-    """Folder to write into."""
-    quick: bool = False
-    """Small flows and few steps: a try-out."""
-
-
-def tasks(settings: Settings) -> list[tuple[str, int]]:
-    """The pairs of a flow and a dimension; raises a ValueError for settings that name none."""
-    for argument, values, choices in (
-        ("flows", settings.flows, list(dict.fromkeys(FLOWS[1] + FLOWS[2]))),
-        ("dimensions", settings.dimensions, list(FLOWS)),
-    ):
-        for value in values:
-            if value not in choices:
-                raise ValueError(f"`{argument}` must be one of {choices}; got {value!r}.")
-    pairs = [(name, d) for d in settings.dimensions for name in settings.flows if name in FLOWS[d]]
-    if not pairs:
-        raise ValueError(
-            "`flows` must hold one that there is in the dimensions asked for; got "
-            f"flows={settings.flows}, dimensions={settings.dimensions}."
-        )
-    if settings.num_draws < 1:
-        raise ValueError(f"`num_draws` must be at least 1; got {settings.num_draws}.")
-    return pairs
+    dimensions: tuple[int, ...] = (1, 2)  # 1 for the mixture on the line, 2 for that in the plane.
+    actnorm: bool = False  # Put an `ActNormLayer` between layers.
+    lu: bool = False  # Put an `LULinearLayer` there, in place of what mixes the dimensions.
+    num_layers: int = 8  # Layers of each flow; four times as many thin ones; `bernstein` has one.
+    hidden_sizes: tuple[int, ...] = (64, 64)  # Hidden units of each network.
+    num_steps: int = 3_000  # Training steps of each fit.
+    batch_size: int = 256  # Fresh samples of each step.
+    num_draws: int = 100_000  # Samples that score a fit.
+    seed: int = 0  # Of the fits and of the samples.
+    output: Path = Path("figures/gaussian_mixtures")  # Folder to write into.
+    quick: bool = False  # Small flows and few steps.
