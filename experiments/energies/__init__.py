@@ -5,19 +5,19 @@
     python -m experiments.energies --no-path-gradient --output figures/energies_full
     python -m experiments.energies --quick --output /tmp/energies
 
-Each fit sees -U(z) alone (2015, table 1) and minimises KL(q || p) by draws of the flow q, annealed
-as in the paper: the inverse temperature rises from 0.01 to 1. U2 - U4 are improper unless z1 is
-bounded: there p lives on |z1| <= 4, and each flow has that support. Planar and radial flows, whose
-layers are a few numbers each, get four times as many layers and steps, in the paper's direction:
-its function draws.
+Each fit sees -U(z) alone (2015, table 1) and minimises KL(q || p) by samples of the flow q,
+annealed as in the paper: the inverse temperature rises from 0.01 to 1. U2 - U4 are improper unless
+z1 is bounded: there p lives on |z1| <= 4, and each flow has that support. Planar and radial flows,
+whose layers are a few numbers each, get four times as many layers and steps, in the paper's
+direction: its function samples.
 
-The normalisers are known after all, and the densities can be drawn from, so that a fit is scored by
+The normalisers are known after all, and the densities can be sampled, so that a fit is scored by
 what it cannot see itself:
 
-* reverse_kl: KL(q || p), what is minimised, on fresh draws of q. Blind to modes that q lacks;
-* forward_kl: KL(p || q), on draws of p. It is not;
+* reverse_kl: KL(q || p), what is minimised, on fresh samples of q. Blind to modes that q lacks;
+* forward_kl: KL(p || q), on samples of p. It is not;
 * log_z: the logarithm of the normaliser by importance sampling with q, beside the true one;
-* ess: effective sample size of the same draws, as a share of their number.
+* ess: effective sample size of the same samples, as a share of their number.
 
 In the output folder, `results.csv` gets a row per fit, `overview.png` shows the fits of the first
 seed, and `params` keeps what `--resume` needs.

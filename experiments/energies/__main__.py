@@ -1,44 +1,55 @@
 """The whole experiment; the package's docstring says what it does."""
 
+import functools
 from collections.abc import Sequence
 
 import jax
 import numpy as np
-from tqdm import tqdm
 
-from experiments._command import run
-from experiments._common import device_name, format_table, known, use_compilation_cache
-from experiments._results import Results, Row
-from experiments.energies.fits import COLUMNS, IDENTITY, finished_fit, make_model
-from experiments.energies.pictures import draw_overview
-from experiments.energies.settings import Settings, check
+from experiments._command import check, run
+from experiments._common import use_compilation_cache
+from experiments._plane import Fitted, draw_overview, make_window
+from experiments._summary import format_table, known, mean, select, select_fits
+from experiments._table import Finished, Row, Table
+from experiments.energies.fits import fit, flow_of, identities
+from experiments.energies.recipes import RECIPES
+from experiments.energies.settings import Settings
 from experiments.energies.targets import TARGETS
+
+COLUMNS = (
+    "flow density seed num_layers hidden_sizes spline_reach learning_rate num_steps num_samples "
+    "annealing gradient num_params reverse_kl reverse_kl_stderr forward_kl forward_kl_stderr elbo "
+    "log_z log_z_stderr true_log_z ess train_seconds compile_seconds jax_version device"
+)
 
 
 def main(settings: Settings) -> None:
-    """Runs the experiment.
-
-    Raises:
-        ValueError: a flow or density does not exist, or a setting is out of range; the table to
-            resume has other columns.
-    """
-    check(settings)
-    print(f"JAX {jax.__version__} on {device_name()}")
-    results = Results(settings.output, COLUMNS, IDENTITY, resume=settings.resume)
-    fits, shown = [], []
-    total = len(settings.densities) * len(settings.flows) * len(settings.seeds)
-    with tqdm(total=total, unit="fit", disable=None) as bar:
-        for target in settings.densities:
-            shown.append([])
-            for flow in settings.flows:
-                bar.set_description(f"{flow} on {target}")
-                model = make_model(flow, TARGETS[target], settings)
-                for seed in settings.seeds:
-                    fits.append(finished_fit(model, seed, settings, results))
-                    bar.update()
-                shown[-1].append(fits[-len(settings.seeds)])
-    draw_overview(settings.output / "overview.png", shown, settings.grid_size)
+    """Runs the experiment."""
+    choices = {"flows": RECIPES, "densities": TARGETS}
+    check(settings, choices=choices, least={"num_draws": 2, "annealing": 0})
+    if settings.annealing > 1:
+        raise ValueError(f"`annealing` must be at most 1; got {settings.annealing}.")
+    path = settings.output / "results.csv"
+    table = Table(path, COLUMNS, keep_params=True, resume=settings.resume)
+    compute = functools.partial(fit, settings=settings)
+    fits = table.fill(identities(settings), compute, "{flow} on {density}")
+    draw(fits, settings)
     print(summary([fit.row for fit in fits], settings))
+
+
+def draw(fits: Sequence[Finished], settings: Settings) -> None:
+    """All targets with the fits of the first seed."""
+    rows = []
+    for name in settings.densities:
+        target, shown = TARGETS[name], []
+        for row, params in select_fits(fits, density=name, seed=str(settings.seeds[0])):
+            log_q = functools.partial(flow_of(row, settings).log_prob, params)
+            shown.append(Fitted(RECIPES[row["flow"]].label, log_q, float(row["reverse_kl"])))
+        log_p = jax.jit(target.log_prob)
+        window = make_window(log_p, target.sample(jax.random.key(0), 100_000), settings.grid_size)
+        plot_first = functools.partial(window.plot_density, log_prob=log_p)
+        rows.append((name.upper(), window, plot_first, shown))
+    draw_overview(settings.output / "overview.png", "target", rows)
 
 
 def summary(rows: Sequence[Row], settings: Settings) -> str:
@@ -50,26 +61,20 @@ def summary(rows: Sequence[Row], settings: Settings) -> str:
     table = []
     for density in settings.densities:
         for flow in settings.flows:
-            wanted = {"density": density, "flow": flow}
-            group = [row for row in rows if wanted.items() <= row.items()]
-
-            def mean(column: str, group: Sequence[Row] = group) -> float:
-                return np.mean([float(row[column]) for row in group]).item()
-
-            compile_seconds = known(float(row["compile_seconds"]) for row in group)
-            table.append(
-                [
-                    f"{density}, {flow}",
-                    f"{mean('reverse_kl'):.4f} ± {mean('reverse_kl_stderr'):.4f}",
-                    f"{mean('forward_kl'):.4f} ± {mean('forward_kl_stderr'):.4f}",
-                    f"{mean('elbo'):.4f}",
-                    f"{mean('log_z') - mean('true_log_z'):+.4f} ± {mean('log_z_stderr'):.4f}",
-                    f"{100 * mean('ess'):.1f}",
-                    f"{mean('num_params'):,.0f}",
-                    f"{mean('train_seconds'):.1f}",
-                    f"{np.mean(compile_seconds):.1f}",
-                ]
-            )
+            same = select(rows, density=density, flow=flow)
+            error = mean(same, "log_z") - mean(same, "true_log_z")
+            line = [
+                f"{density}, {flow}",
+                f"{mean(same, 'reverse_kl'):.4f} ± {mean(same, 'reverse_kl_stderr'):.4f}",
+                f"{mean(same, 'forward_kl'):.4f} ± {mean(same, 'forward_kl_stderr'):.4f}",
+                f"{mean(same, 'elbo'):.4f}",
+                f"{error:+.4f} ± {mean(same, 'log_z_stderr'):.4f}",
+                f"{100 * mean(same, 'ess'):.1f}",
+                f"{mean(same, 'num_params'):,.0f}",
+                f"{mean(same, 'train_seconds'):.1f}",
+                f"{np.mean(known(same, 'compile_seconds')):.1f}",
+            ]
+            table.append(line)
     header = ["", "KL(q || p)", "KL(p || q)", "ELBO", "log Z - truth", "ESS, %"]
     return format_table([*header, "parameters", "train s", "compile s"], table)
 

@@ -12,28 +12,21 @@ from distrax_flows import families, flows
 
 @dataclasses.dataclass(frozen=True)
 class Recipe:
-    """How a flow is built and trained.
+    """How a flow is built and trained."""
 
-    Attributes:
-        label: its name in pictures.
-        build: from an event size, and the options that all builders share, to the flow.
-        learning_rate: at the start; a cosine takes it to zero.
-        times: how many times the layers and steps asked for. Layers without networks are thin, have
-            far to go, and are cheap.
-        has_networks: whether hidden sizes apply.
-        has_splines: whether the reach of splines applies.
-    """
-
-    label: str
+    label: str  # its name in pictures
+    # from an event size, and the options that all builders share, to the flow
     build: Callable[..., distrax.Transformed]
-    learning_rate: float = 1e-3
+    learning_rate: float = 1e-3  # at the start; a cosine takes it to zero
+    # how many times the layers and steps asked for. Layers without networks are thin, have far to
+    # go, and are cheap.
     times: int = 1
-    has_networks: bool = True
-    has_splines: bool = False
+    has_networks: bool = True  # whether hidden sizes apply
+    has_splines: bool = False  # whether the reach of splines applies
 
 
 def _thin(label: str, build: Callable[..., distrax.Transformed], learning_rate: float) -> Recipe:
-    """Of layers of a few numbers each, in the paper's direction: its function draws."""
+    """Of layers of a few numbers each, in the paper's direction: its function samples."""
     build = functools.partial(build, fast="sampling")
     return Recipe(label, build, learning_rate, times=4, has_networks=False)
 

@@ -1,7 +1,6 @@
 """Rezende & Mohamed's potentials, written out, and what is known of their densities."""
 
 import dataclasses
-import functools
 import math
 from collections.abc import Callable
 
@@ -9,11 +8,8 @@ import jax
 import jax.numpy as jnp
 
 from distrax_flows import densities, supports
-from distrax_flows.diagnostics import plotting
 
 BOUND = 4.0  # of |z1|, where the density would be improper without
-
-_NUM_SHOWN = 100_000
 
 
 def _w1(z1: jax.Array) -> jax.Array:
@@ -62,19 +58,12 @@ def u4(z: jax.Array) -> jax.Array:
 
 @dataclasses.dataclass(frozen=True)
 class Target:
-    """A density known by its potential, and the truth that scores its fits.
+    """A density known by its potential, and the truth that scores its fits."""
 
-    Attributes:
-        name: of the potential, and of the normalised density in `distrax_flows.densities`.
-        potential: U, from `[..., 2]` to `[...]`.
-        bounded: whether z1 is.
-        log_z: logarithm of the integral of exp(-U).
-    """
-
-    name: str
-    potential: Callable[[jax.Array], jax.Array]
-    bounded: bool
-    log_z: float
+    name: str  # of the potential, and of the normalised density in `distrax_flows.densities`
+    potential: Callable[[jax.Array], jax.Array]  # U, from `[..., 2]` to `[...]`
+    bounded: bool  # whether z1 is
+    log_z: float  # logarithm of the integral of exp(-U)
 
     @property
     def support(self) -> tuple[supports.Support, supports.Support]:
@@ -93,13 +82,8 @@ class Target:
         return self.log_density(z) - self.log_z
 
     def sample(self, key: jax.Array, num: int) -> jax.Array:
-        """Exact draws, `[num, 2]`, for scores and pictures."""
+        """Exact samples, `[num, 2]`, for scores and pictures."""
         return densities.get(self.name).sample(seed=key, sample_shape=(num,))
-
-    @functools.cached_property
-    def bounds(self) -> plotting.Bounds:
-        """The window of pictures."""
-        return plotting.sample_bounds(self.sample(jax.random.key(0), _NUM_SHOWN))
 
 
 # Given z1, U2 - U4 are Gaussians, whose widths add up; U1 takes a quadrature.
