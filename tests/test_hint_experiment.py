@@ -10,12 +10,12 @@ import pytest
 pytest.importorskip("tyro")
 Image = pytest.importorskip("PIL.Image")
 
+from experiments._table import Finished  # noqa: E402
 from experiments.hint import __main__ as hint  # noqa: E402
-from experiments.hint.fits import Finished  # noqa: E402
 from experiments.hint.models import make_models  # noqa: E402
 from experiments.hint.pictures import draw_gaussian  # noqa: E402
 from experiments.hint.problems import PROBLEMS, chord, gaussian  # noqa: E402
-from experiments.hint.scores import LEVELS, Estimate, exact, score  # noqa: E402
+from experiments.hint.scores import LEVELS, Estimate, Scored, exact, score  # noqa: E402
 from experiments.hint.settings import Settings  # noqa: E402
 
 EACH = pytest.mark.parametrize(
@@ -107,7 +107,7 @@ def test_score_of_a_posterior_wrong_by_a_known_amount():
 @EACH
 @pytest.mark.parametrize("num_layers", [2, 8])
 def test_equal_numbers_of_parameters(problem, num_layers):
-    counts = [model.num_params for model in make_models(problem, num_layers, 64)]
+    counts = [model.num_params for model in make_models(problem, num_layers, 64).values()]
     assert len(counts) == 3
     assert max(counts) < 1.03 * min(counts)
 
@@ -132,7 +132,7 @@ def test_hint(tmp_path):
 
 
 def test_picture_of_the_gaussian(tmp_path):
-    posterior = Finished({"posterior": "exact"}, exact(gaussian()), LEVELS)
+    posterior = Finished({"posterior": "exact"}, Scored(exact(gaussian()), LEVELS))
     draw_gaussian(tmp_path / "gaussian.png", gaussian(), [posterior])
     assert_picture(tmp_path / "gaussian.png")
 
@@ -153,7 +153,7 @@ def assert_picture(path):
         ({"learning_rate": 0.0}, "`learning_rate` must be positive; got 0.0"),
         ({"num_layers": ()}, "`num_layers` must hold at least one value"),
         ({"num_layers": (2, 0)}, "`num_layers` must be at least 1"),
-        ({"problems": ("ring",)}, r"`problems` must be some of \['gaussian', .*got 'ring'"),
+        ({"problems": ("ring",)}, r"`problems` must be one of \['gaussian', .*got 'ring'"),
         ({"seeds": ()}, "`seeds` must hold at least one value"),
     ],
 )

@@ -18,8 +18,8 @@ reversal; `RealNVP, rotated`, mixed as HINT is, tells what the rotations do from
 does. Scores are on fresh pairs, the same for all:
 
 * kl: the divergence KL(p(x | y) || q(x | y)), mean over observations, in nats;
-* mean_error: of the posterior mean, in whitened coordinates: deviations of the exact posterior.
-  Root mean square over observations and dimensions;
+* mean_error: of the posterior mean, in standard deviations of the exact posterior, in whitened
+  coordinates. Root mean square over observations and dimensions;
 * cov_error: of the posterior covariance, in the same coordinates, where the exact one is I: the
   Frobenius norm relative to that of I. Root mean square over observations;
 * calibration_error: by how much the share of unknowns inside their central credible interval

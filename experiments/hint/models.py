@@ -1,6 +1,7 @@
 """Conditional flows of equal size."""
 
-from collections.abc import Sequence
+import functools
+from collections.abc import Mapping
 from typing import Any, NamedTuple
 
 import distrax
@@ -26,21 +27,11 @@ _BUILDERS = {
 
 
 class Model(NamedTuple):
-    """A flow for a problem: made once, so that all its fits share what JAX compiles.
+    """A flow for a problem."""
 
-    Attributes:
-        label: its name in tables and pictures.
-        num_layers: number of its layers.
-        flow: the flow, conditional on the observation.
-        hidden_size: units of each of the two hidden layers of each network.
-        num_params: number of its parameters.
-    """
-
-    label: str
-    num_layers: int
-    flow: dxf.Flow
-    hidden_size: int
-    num_params: int
+    flow: dxf.Flow  # the flow, conditional on the observation
+    hidden_size: int  # units of each of the two hidden layers of each network
+    num_params: int  # number of its parameters
 
     def estimate(self, params: Any) -> Estimate:
         """The posterior with these parameters."""
@@ -50,29 +41,31 @@ class Model(NamedTuple):
         )
 
 
-def make_models(problem: Problem, num_layers: int, hidden_size: int) -> Sequence[Model]:
-    """RealNVPs of that size, and the HINT whose parameters are as many."""
-    labels = ("RealNVP", "RealNVP, rotated")
-    realnvps = [make_model(label, problem, num_layers, hidden_size) for label in labels]
-    target = realnvps[0].num_params
-
-    def hint(hidden_size: int) -> Model:
-        return make_model("HINT", problem, num_layers, hidden_size)
+# Cached, so that all fits of a flow share what JAX compiles.
+@functools.cache
+def make_models(problem: Problem, num_layers: int, hidden_size: int) -> Mapping[str, Model]:
+    """RealNVPs of that size, and the HINT whose parameters are as many, by name."""
+    realnvp = make_model("RealNVP", problem, num_layers, hidden_size)
+    rotated = make_model("RealNVP, rotated", problem, num_layers, hidden_size)
+    hint = functools.partial(make_model, "HINT", problem, num_layers)
 
     # Bisection: the largest that has no more, then it or the next one.
     low, high = 1, 1 + hidden_size
     while high - low > 1:
         middle = (low + high) // 2
-        low, high = (middle, high) if hint(middle).num_params <= target else (low, middle)
-    nearest = min(hint(low), hint(high), key=lambda model: abs(model.num_params - target))
-    return nearest, *realnvps
+        fits = hint(middle).num_params <= realnvp.num_params
+        low, high = (middle, high) if fits else (low, middle)
+    nearest = min(
+        hint(low), hint(high), key=lambda model: abs(model.num_params - realnvp.num_params)
+    )
+    return {"HINT": nearest, "RealNVP": realnvp, "RealNVP, rotated": rotated}
 
 
-def make_model(label: str, problem: Problem, num_layers: int, hidden_size: int) -> Model:
-    """The flow of that label and size."""
+def make_model(name: str, problem: Problem, num_layers: int, hidden_size: int) -> Model:
+    """The flow of that name and size."""
 
     def make(context: jax.Array) -> distrax.Transformed:
-        return _BUILDERS[label](
+        return _BUILDERS[name](
             problem.event_size,
             context=context,
             num_layers=num_layers,
@@ -83,4 +76,4 @@ def make_model(label: str, problem: Problem, num_layers: int, hidden_size: int) 
     flow = dxf.transform(make)
     x, y = jnp.zeros((1, problem.event_size)), jnp.zeros((1, problem.context_size))
     params = jax.eval_shape(flow.init, jax.random.key(0), x, y)
-    return Model(label, num_layers, flow, hidden_size, num_parameters(params))
+    return Model(flow, hidden_size, num_parameters(params))

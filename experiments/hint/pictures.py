@@ -2,19 +2,17 @@
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import jax
 import jax.numpy as jnp
 import numpy as np
+from matplotlib.axes import Axes
 
 from distrax_flows.diagnostics import plotting
-from experiments.hint.fits import Finished
+from experiments._plane import write_in_corner
+from experiments._table import Finished
 from experiments.hint.problems import Problem
 from experiments.hint.scores import LEVELS, kl
-
-if TYPE_CHECKING:
-    from matplotlib.axes import Axes
 
 _KEY = jax.random.key(0)
 _NUM_DRAWS = 100_000
@@ -25,7 +23,7 @@ _COLORS = {"exact": "0.6", "HINT": "#e66101", "RealNVP": "#5e3c99", "RealNVP, ro
 
 
 def draw_gaussian(path: Path, problem: Problem, posteriors: Sequence[Finished]) -> None:
-    """Pairs of unknowns given one observation: draws of each posterior, and exact ellipses."""
+    """Pairs of unknowns given one observation: samples of each posterior, and exact ellipses."""
     x, y = problem.draw(_KEY, 1)
     means, covariances = problem.posterior(y).moments()
     mean, covariance = np.asarray(means[0]), np.asarray(covariances[0])
@@ -33,7 +31,7 @@ def draw_gaussian(path: Path, problem: Problem, posteriors: Sequence[Finished]) 
     figure, axes = plotting.panels(len(pairs), len(posteriors), size=2.0)
     for column, posterior in zip(axes.T, posteriors, strict=True):
         column[0].set_title(posterior.row["posterior"], fontsize=9)
-        draws = posterior.estimate.sample(_KEY, _NUM_DRAWS, y)[:, 0]
+        draws = posterior.result.estimate.sample(_KEY, _NUM_DRAWS, y)[:, 0]
         for ax, pair in zip(column, pairs, strict=True):
             center, block = mean[pair], covariance[np.ix_(pair, pair)]
             reach = 3.6 * np.sqrt(block.diagonal().max())
@@ -67,12 +65,13 @@ def draw_chord(path: Path, problem: Problem, posteriors: Sequence[Finished]) -> 
         density = plotting.density_grid(jax.jit(true.first(2).log_prob), _BOUNDS)
         plotting.plot_density(row[1], density, _BOUNDS)
         for ax, posterior in zip(row[2:], posteriors[1:], strict=True):
-            draws = posterior.estimate.sample(_KEY, _NUM_DRAWS, y)[:, 0, :2]
+            draws = posterior.result.estimate.sample(_KEY, _NUM_DRAWS, y)[:, 0, :2]
             plotting.plot_samples(ax, draws, _BOUNDS, vmax=density.max())
             observations = jnp.broadcast_to(y, (_NUM_SCORED, 2))
-            scored = kl(posteriors[0].estimate, posterior.estimate, ends, observations)
-            text = f"KL {scored.kl:.2f}"
-            ax.text(0.97, 0.04, text, color="w", fontsize=8, ha="right", transform=ax.transAxes)
+            scored = kl(
+                posteriors[0].result.estimate, posterior.result.estimate, ends, observations
+            )
+            write_in_corner(ax, f"KL {scored.kl:.2f}", size=8)
     axes[0, 0].set_title("prior, and chords\nwith this midpoint", fontsize=9)
     for ax, posterior in zip(axes[0, 1:], posteriors, strict=True):
         ax.set_title(f"one end of the chord,\n{posterior.row['posterior']}", fontsize=9)
@@ -89,7 +88,7 @@ def draw_calibration(path: Path, posteriors: Sequence[Finished]) -> None:
     panel = dict(zip(problems, axes[0], strict=True))
     for posterior in posteriors:
         ax, label = panel[posterior.row["problem"]], posterior.row["posterior"]
-        excess = 100 * (posterior.coverage - LEVELS)
+        excess = 100 * (posterior.result.coverage - LEVELS)
         ax.plot(100 * LEVELS, excess, color=_COLORS[label], label=label, linewidth=1.2)
     reach = 1.1 * max(np.abs(ax.get_ylim()).max() for ax in axes[0])
     for problem, ax in panel.items():
@@ -105,7 +104,7 @@ def draw_calibration(path: Path, posteriors: Sequence[Finished]) -> None:
     plotting.save_png(path, figure)
 
 
-def _draw_chords(ax: "Axes", ends: np.ndarray, midpoint: tuple[float, float]) -> None:
+def _draw_chords(ax: Axes, ends: np.ndarray, midpoint: tuple[float, float]) -> None:
     for first, second in ends.reshape(-1, 2, 2):
         ax.plot(*np.stack([first, second], axis=-1), "o-", color="c", lw=0.5, markersize=1.5)
     ax.plot(*midpoint, "x", color="w", markersize=7)
@@ -124,7 +123,7 @@ def _most_correlated(covariance: np.ndarray, num: int) -> list[list[int]]:
 
 
 def _ellipse(mean: np.ndarray, covariance: np.ndarray, radius: float) -> np.ndarray:
-    """Points of the ellipse of so many deviations: `[2, N]`."""
+    """Points of the ellipse of so many standard deviations: `[2, N]`."""
     turn = np.linspace(0, 2 * np.pi, 200)
     circle = radius * np.stack([np.cos(turn), np.sin(turn)])
     return mean[:, None] + np.linalg.cholesky(covariance) @ circle

@@ -1,6 +1,7 @@
 """Inverse problems with mixtures of Gaussians as priors, and their exact posteriors."""
 
 import dataclasses
+import functools
 import math
 from typing import NamedTuple
 
@@ -14,18 +15,12 @@ class Posterior(NamedTuple):
     """A mixture of Gaussians of one covariance, for each observation of a batch.
 
     Component m has the mean `shift + offsets[m]`.
-
-    Attributes:
-        log_weights: `[..., M]`, normalised.
-        shift: `[..., D]`.
-        offsets: `[M, D]`.
-        factor: `[D, D]`, the covariance's lower Cholesky factor.
     """
 
-    log_weights: jax.Array
-    shift: jax.Array
-    offsets: jax.Array
-    factor: jax.Array
+    log_weights: jax.Array  # `[..., M]`, normalised
+    shift: jax.Array  # `[..., D]`
+    offsets: jax.Array  # `[M, D]`
+    factor: jax.Array  # `[D, D]`, the covariance's lower Cholesky factor
 
     def log_prob(self, x: Float[Array, "... D"]) -> Float[Array, "..."]:
         """The log-density; batch axes of `x` and of the observations broadcast."""
@@ -71,21 +66,14 @@ class Posterior(NamedTuple):
 class Problem:
     """Unknowns x of a mixture of Gaussians, seen as y.
 
-        x ~ mean over m of N(c_m, scale^2 I),   y = A x + N(0, noise^2 I)
-
-    Attributes:
-        name: in tables and file names.
-        centers: `[M, D]`, the c_m.
-        scale: deviation of each Gaussian in each dimension.
-        matrix: `[C, D]`, A.
-        noise: deviation of the noise of each observed number.
+    x ~ mean over m of N(c_m, scale^2 I),   y = A x + N(0, noise^2 I)
     """
 
-    name: str
-    centers: Float[np.ndarray, "M D"]
-    scale: float
-    matrix: Float[np.ndarray, "C D"]
-    noise: float
+    name: str  # in tables and file names
+    centers: Float[np.ndarray, "M D"]  # `[M, D]`, the c_m
+    scale: float  # standard deviation of each Gaussian in each dimension
+    matrix: Float[np.ndarray, "C D"]  # `[C, D]`, A
+    noise: float  # standard deviation of the noise of each observed number
 
     @property
     def event_size(self) -> int:
@@ -130,12 +118,14 @@ class Problem:
         )
 
 
+@functools.cache
 def gaussian() -> Problem:
     """Eight normal unknowns seen through four random combinations of them, noise 0.2."""
     matrix = np.random.default_rng(0).normal(size=(4, 8)) / math.sqrt(8)
     return Problem("gaussian", np.zeros((1, 8)), 1.0, matrix, 0.2)
 
 
+@functools.cache
 def chord() -> Problem:
     """Two points of the moons, x = (a, b), of which the midpoint is seen, noise 0.2.
 

@@ -1,5 +1,6 @@
 """How far a posterior is from the exact one."""
 
+import functools
 from collections.abc import Callable, Mapping
 from typing import NamedTuple
 
@@ -17,30 +18,31 @@ _BATCH = 1_000  # observations
 
 
 class Estimate(NamedTuple):
-    """A posterior, exact or not.
+    """A posterior, exact or not."""
 
-    Attributes:
-        log_prob: from x, `[N, D]`, and y, `[N, C]`, to log-densities, `[N]`.
-        sample: from a key, a number and y, `[N, C]`, to draws, `[num, N, D]`.
-    """
-
+    # from x, `[N, D]`, and y, `[N, C]`, to log-densities, `[N]`
     log_prob: Callable[[jax.Array, jax.Array], jax.Array]
+    # from a key, a number and y, `[N, C]`, to samples, `[num, N, D]`
     sample: Callable[[jax.Array, int, jax.Array], jax.Array]
 
 
 class Score(NamedTuple):
-    """The errors of a posterior.
+    """The errors of a posterior."""
 
-    Attributes:
-        errors: by name; the package's docstring says what they are.
-        coverage: `[levels]`, share of unknowns inside their credible interval of each of `LEVELS`,
-            mean over dimensions.
-    """
-
-    errors: Mapping[str, float]
+    errors: Mapping[str, float]  # by name; the package's docstring says what they are
+    # `[levels]`, share of unknowns inside their credible interval of each of `LEVELS`, mean over
+    # dimensions
     coverage: Float[np.ndarray, " levels"]
 
 
+class Scored(NamedTuple):
+    """A posterior, and the coverage of its credible intervals, as in `Score`."""
+
+    estimate: Estimate
+    coverage: Float[np.ndarray, " levels"]
+
+
+@functools.cache
 def exact(problem: Problem) -> Estimate:
     """The exact posterior, compiled."""
     return Estimate(
@@ -79,7 +81,7 @@ def score(
 def kl(
     true: Estimate, estimate: Estimate, x: Float[Array, "N D"], y: Float[Array, "N C"]
 ) -> _common.Score:
-    """The divergence KL(true || estimate) from draws x of the true posteriors of y."""
+    """The divergence KL(true || estimate) from samples x of the true posteriors of y."""
     split = [x.shape[-1]]
     log_p, log_q = (
         lambda pairs, of=of: of.log_prob(*jnp.split(pairs, split, axis=-1))
@@ -91,7 +93,7 @@ def kl(
 def within(x: Float[Array, "N D"], draws: Float[Array, "L N D"]) -> Bool[np.ndarray, "levels N D"]:
     """Whether an unknown lies inside its central credible interval of each level.
 
-    If x is one more draw of the same posterior, its rank among the draws is uniform.
+    If x is one more sample of the same posterior, its rank among the draws is uniform.
     """
     rank = np.asarray((draws < x).sum(axis=0))
     level = np.abs(2 * (rank + 0.5) / (len(draws) + 1) - 1)
