@@ -3,6 +3,7 @@
 import csv
 import dataclasses
 
+import distrax
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -14,7 +15,7 @@ Image = pytest.importorskip("PIL.Image")
 from experiments.bernstein import __main__ as bernstein  # noqa: E402
 from experiments.bernstein import fits, targets  # noqa: E402
 from experiments.bernstein.settings import Settings  # noqa: E402
-from experiments.bernstein.stages import Stages, put_together, take_apart  # noqa: E402
+from experiments.bernstein.stages import Stages, take_apart  # noqa: E402
 
 DEGREE = 8
 PICTURES = ("stages.png", "degrees.png", "columns.png", "regression.png")
@@ -77,7 +78,8 @@ def test_stages_are_the_flow(line_fit):
     flow, params = line_fit
     stages = take_apart(params, DEGREE)
     y = jnp.linspace(-8.0, 8.0, 101)
-    density = put_together(stages)
+    to_base = distrax.Chain(stages[::-1])
+    density = distrax.Transformed(distrax.Normal(0.0, 1.0), distrax.Inverse(to_base))
     np.testing.assert_allclose(density.log_prob(y), flow.log_prob(params, y[:, None]), atol=1e-4)
     z = y
     for stage in stages:

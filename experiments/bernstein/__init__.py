@@ -6,7 +6,7 @@
 
 Each flow is a chain of a scale and shift, a polynomial, and a scale and shift. Every density here
 is known, so a fit is scored by its divergence KL(p || q) from the density p to the flow q: by
-quadrature on the line, on held-out draws in the regression. In the output folder,
+quadrature on the line, on held-out samples in the regression. In the output folder,
 
 * `stages.png` shows a bimodal density on its way through the chain, from data to base;
 * `degrees.png` shows densities on the line, fitted with polynomials of several degrees;

@@ -1,29 +1,27 @@
 """Pictures of the stages of a flow, and of fits on the line."""
 
-from collections.abc import Mapping
+from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
+from matplotlib.axes import Axes
 
 from distrax_flows.diagnostics import plotting
-from experiments.bernstein.fits import Fitted, column_log_probs
+from experiments._table import Finished
+from experiments.bernstein.fits import column_log_probs
 from experiments.bernstein.stages import RANGE, Stages
 from experiments.bernstein.targets import LINES, Line
 
-if TYPE_CHECKING:
-    from matplotlib.axes import Axes
-
 _FILL, _CURVE, _SHADE = "#f1a340", "#5e3c99", "#d8d8d8"
 _NUM_POINTS = 400  # of a curve
-_TAIL = 2e-4  # of the draws, beyond each side of a panel
+_TAIL = 2e-4  # of the samples, beyond each side of a panel
 
 
 def draw_stages(path: Path, line: Line, stages: Stages, y: Float[Array, " N"]) -> None:
-    """From data to base: draws and exact density after each stage, beneath it the stage's map."""
+    """From data to base: samples and exact density after each stage, beneath it the stage's map."""
     figure, (densities, maps) = plotting.panels(2, 4, size=2.5)
     low, high = np.quantile(y, [_TAIL, 1 - _TAIL]).tolist()
     places = [jnp.linspace(low, high, _NUM_POINTS)]
@@ -64,19 +62,20 @@ def draw_stages(path: Path, line: Line, stages: Stages, y: Float[Array, " N"]) -
     plotting.save_png(path, figure)
 
 
-def draw_degrees(path: Path, fits: Mapping[tuple[str, int], Fitted]) -> None:
+def draw_degrees(path: Path, fits: Sequence[Finished]) -> None:
     """A row for each density, a column for each degree: exact and fitted."""
-    degrees = sorted({degree for _, degree in fits})
+    degrees = sorted({int(fit.row["degree"]) for fit in fits})
     figure, axes = plotting.panels(len(LINES), len(degrees), size=2.4)
-    for row, line in zip(axes, LINES, strict=True):
+    by_fit = {(fit.row["density"], fit.row["degree"]): fit for fit in fits}
+    for row_axes, line in zip(axes, LINES, strict=True):
         y = jnp.asarray(line.grid(_NUM_POINTS), jnp.float32)
         exact = jnp.exp(line.density.log_prob(y))
         shown = y[exact > 2e-3 * exact.max()]
-        for ax, degree in zip(row, degrees, strict=True):
-            fitted = fits[line.name, degree]
+        for ax, degree in zip(row_axes, degrees, strict=True):
+            row, fitted = by_fit[line.name, str(degree)]
             density = jnp.exp(column_log_probs(fitted.flow, fitted.params, y[:, None])[:, 0])
             compare(ax, y, exact, density)
-            kl = float(fitted.rows[0]["kl"])
+            kl = float(row["kl"])
             ax.set_title(f"{line.name}, degree {degree}\nKL {kl:.1e}", fontsize=8)
             ax.set(xlim=(shown[0], shown[-1]), ylim=(0, 1.2 * exact.max()))
     axes[0, 0].legend(fontsize=7, frameon=False, loc="upper left", handlelength=1.2)
@@ -84,7 +83,7 @@ def draw_degrees(path: Path, fits: Mapping[tuple[str, int], Fitted]) -> None:
 
 
 def compare(
-    ax: "Axes",
+    ax: Axes,
     y: Float[Array, " N"],
     exact: Float[Array, " N"],
     fitted: Float[Array, " N"],
@@ -96,7 +95,7 @@ def compare(
     ax.tick_params(labelsize=7)
 
 
-def _histogram(ax: "Axes", y, places, density) -> None:
+def _histogram(ax: Axes, y, places, density) -> None:
     """Draws, and the density they have at `places`."""
     ends = float(places[0]), float(places[-1])
     counts, edges = np.histogram(np.asarray(y), bins=80, range=ends)
@@ -105,7 +104,7 @@ def _histogram(ax: "Axes", y, places, density) -> None:
     ax.set(xlim=ends, ylim=(0, 1.25 * density.max()), yticks=[])
 
 
-def _map(ax: "Axes", start, end) -> None:
+def _map(ax: Axes, start, end) -> None:
     """A map, from the places of one panel to those of the next."""
     ax.plot(start, end, color=_CURVE, linewidth=1.5, zorder=3)
     ax.grid(color=_SHADE, linewidth=0.5)

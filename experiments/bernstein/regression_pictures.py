@@ -1,36 +1,31 @@
 """Picture of the regressions."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import jax
 import jax.numpy as jnp
 import numpy as np
+from matplotlib.axes import Axes
 
 from distrax_flows.diagnostics import plotting
+from experiments._table import Finished
 from experiments.bernstein import targets
 from experiments.bernstein.fits import Fitted, pit, quantiles
 
-if TYPE_CHECKING:
-    from matplotlib.axes import Axes
-
 _BOUNDS = ((-1.0, 1.0), (-4.5, 5.5))
-_NUM_SHOWN = 4_000  # draws
+_NUM_SHOWN = 4_000  # samples
 _SLICES = (-0.8, 0.0, 0.8)  # covariates
 _WIDTHS = (0.7, 0.9, 1.4, 0.9, 0.7)  # of the lines of the quantiles
 _FILL, _COLORS = "#f1a340", ("#5e3c99", "#1b9e77")
 
 
-def draw_regressions(path: Path, fits: Mapping[str, Fitted], y: jax.Array, x: jax.Array) -> None:
+def draw_regressions(path: Path, finished: Sequence[Finished], y: jax.Array, x: jax.Array) -> None:
     """Conditional densities with their quantiles, three slices of them, and PIT histograms.
 
-    Args:
-        path: file to write.
-        fits: by name, as many as there are colours.
-        y: held-out responses, `[N, 1]`.
-        x: their covariates, `[N, 1]`.
+    Responses `y` and covariates `x`, each `[N, 1]`, are held out.
     """
+    fits = {row["flow"]: fitted for row, fitted in finished}
     figure, (maps, curves) = plotting.panels(2, 2 + len(fits), size=2.6)
     exact = plotting.density_grid(
         jax.jit(lambda points: targets.log_prob(points[:, 1], points[:, 0])), _BOUNDS
@@ -55,9 +50,8 @@ def draw_regressions(path: Path, fits: Mapping[str, Fitted], y: jax.Array, x: ja
         _draw_quantiles(ax, grid, quantiles(fitted, grid), "w")
     low, *_, high = (f"{100 * level:.0f}" for level in targets.LEVELS)
     titles = [f"data\nexact quantiles, {low} to {high} %", "exact density\nand quantiles"]
-    for name, fitted in fits.items():
-        kl = float(fitted.rows[0]["kl"])
-        titles.append(f"{name}: KL {kl:.4f}\ndotted: exact quantiles")
+    for row, _ in finished:
+        titles.append(f"{row['flow']}: KL {float(row['kl']):.4f}\ndotted: exact quantiles")
     for ax, title in zip(maps, titles, strict=True):
         ax.set_title(title, fontsize=8)
         ax.set(
@@ -72,14 +66,14 @@ def draw_regressions(path: Path, fits: Mapping[str, Fitted], y: jax.Array, x: ja
 
 
 def _draw_quantiles(
-    ax: "Axes", x: np.ndarray, y: np.ndarray, color: str, linestyle: str = "-"
+    ax: Axes, x: np.ndarray, y: np.ndarray, color: str, linestyle: str = "-"
 ) -> None:
     """Quantiles at `LEVELS`, the median broadest."""
     for line, width in zip(y, _WIDTHS, strict=True):
         ax.plot(x, line, color=color, linewidth=width, linestyle=linestyle)
 
 
-def _draw_slice(ax: "Axes", fits: Mapping[str, Fitted], covariate: float) -> None:
+def _draw_slice(ax: Axes, fits: Mapping[str, Fitted], covariate: float) -> None:
     """The exact density at one covariate as an area, the fitted ones as lines."""
     y = jnp.linspace(*_BOUNDS[1], 400)
     x = jnp.full_like(y, covariate)
@@ -93,7 +87,7 @@ def _draw_slice(ax: "Axes", fits: Mapping[str, Fitted], covariate: float) -> Non
     ax.legend(fontsize=6.5, frameon=False, handlelength=1.2)
 
 
-def _draw_pit(ax: "Axes", values: Mapping[str, np.ndarray]) -> None:
+def _draw_pit(ax: Axes, values: Mapping[str, np.ndarray]) -> None:
     """Histograms of the flow's probability of at most the response: flat if it is right."""
     ax.axhline(1, color="k", linestyle=":", linewidth=1)
     for (name, value), color in zip(values.items(), _COLORS, strict=True):

@@ -13,17 +13,11 @@ RANGE = (-3.0, 3.0)  # of the polynomials of `flows.bernstein`
 
 
 class Stages(NamedTuple):
-    """The steps of a flow on the line, scalar bijectors whose forward goes from data to base.
+    """The steps of a flow on the line, scalar bijectors whose forward goes from data to base."""
 
-    Attributes:
-        first: scale and shift, to which the standardisation is joined.
-        polynomial: the Bernstein polynomial.
-        last: scale and shift.
-    """
-
-    first: distrax.Bijector
-    polynomial: dxf.BernsteinPolynomial
-    last: distrax.Bijector
+    first: distrax.Bijector  # scale and shift, to which the standardisation is joined
+    polynomial: dxf.BernsteinPolynomial  # the Bernstein polynomial
+    last: distrax.Bijector  # scale and shift
 
 
 def take_apart(params: Any, degree: int) -> Stages:
@@ -37,9 +31,3 @@ def take_apart(params: Any, degree: int) -> Stages:
         dxf.BernsteinPolynomial(raw[2:-2], degree, *RANGE),
         families.affine().bijector(raw[:2]),
     )
-
-
-def put_together(stages: Stages) -> distrax.Transformed:
-    """The flow again, as plain distrax: a scalar density."""
-    to_base = distrax.Chain(stages[::-1])
-    return distrax.Transformed(distrax.Normal(0.0, 1.0), distrax.Inverse(to_base))

@@ -15,21 +15,13 @@ LEVELS = (0.05, 0.25, 0.5, 0.75, 0.95)
 
 
 class Line(NamedTuple):
-    """A scalar density.
+    """A scalar density."""
 
-    Attributes:
-        name: in tables and titles.
-        density: its distribution, of event shape ().
-        low: lower end of an interval with all but 1e-6 of its mass, or of its support.
-        high: upper end.
-        support: of the flow that is fitted to it.
-    """
-
-    name: str
-    density: distrax.Distribution
-    low: float
-    high: float
-    support: supports.Support = supports.real()
+    name: str  # in tables and titles
+    density: distrax.Distribution  # its distribution, of event shape ()
+    low: float  # lower end of an interval with all but 1e-6 of its mass, or of its support
+    high: float  # upper end
+    support: supports.Support = supports.real()  # of the flow that is fitted to it
 
     def grid(self, num: int) -> Float[np.ndarray, " num"]:
         """Centres of equal cells between the ends."""
