@@ -12,20 +12,12 @@ pytest.importorskip("tyro")
 pytest.importorskip("sklearn")
 Image = pytest.importorskip("PIL.Image")
 
-from experiments._results import Results  # noqa: E402
+from experiments._table import Finished  # noqa: E402
 from experiments.tabular import __main__ as tabular  # noqa: E402
-from experiments.tabular import fits, published  # noqa: E402
 from experiments.tabular import gaussian as gaussian_module  # noqa: E402
+from experiments.tabular import published  # noqa: E402
 from experiments.tabular.datasets import Splits  # noqa: E402
-from experiments.tabular.fits import (  # noqa: E402
-    COLUMNS,
-    IDENTITY,
-    Finished,
-    finished_flow,
-    finished_gaussian,
-    make_models,
-    mean_and_stderr,
-)
+from experiments.tabular.fits import fit, make_flow, mean_and_stderr, recipe_of  # noqa: E402
 from experiments.tabular.gaussian import fit_gaussian  # noqa: E402
 from experiments.tabular.maf_sets import MAF_SETS  # noqa: E402
 from experiments.tabular.pictures import draw_set  # noqa: E402
@@ -78,7 +70,7 @@ def test_tabular(table, tmp_path, capsys, monkeypatch):
     )
     tabular.main(settings)
     rows = read(output / "results.csv")
-    assert tuple(rows[0]) == COLUMNS
+    assert list(rows[0]) == tabular.COLUMNS.split()
     assert [found["flow"] for found in rows] == ["gaussian", "maf"]
     gaussian, flow = (float(found["test"]) for found in rows)
     assert gaussian + 0.1 < flow < -0.5 * 3 * np.log(2 * np.pi * np.e) + 0.5
@@ -91,8 +83,7 @@ def test_tabular(table, tmp_path, capsys, monkeypatch):
 
     # Nothing is fitted again, and all is shown.
     picture.unlink()
-    monkeypatch.setattr(fits, "_fit", None)
-    monkeypatch.setattr(fits, "fit_gaussian", None)
+    monkeypatch.setattr(tabular, "fit", None)
     tabular.main(dataclasses.replace(settings, resume=True))
     assert read(output / "results.csv") == rows
     assert_picture(picture)
@@ -101,8 +92,9 @@ def test_tabular(table, tmp_path, capsys, monkeypatch):
 @pytest.mark.parametrize("name", FLOWS)
 def test_flows_take_their_recipes(name):
     splits = Splits("wine", *np.split(banana(30), 3))
-    (model,) = make_models(splits, Settings(flows=(name,), num_layers=3, hidden_sizes=(7,)))
-    params = jax.eval_shape(model.flow.init, jax.random.key(0), splits.train)
+    recipe = recipe_of(name, splits, Settings(num_layers=3, hidden_sizes=(7,)))
+    flow = make_flow(name, 3, recipe)
+    params = jax.eval_shape(flow.init, jax.random.key(0), splits.train)
     shapes = [leaf.shape for leaf in jax.tree.leaves(params)]
     assert any(shape[0] == 3 and 7 in shape for shape in shapes)
 
@@ -165,19 +157,17 @@ def test_memory_maps_are_scored_in_blocks(tmp_path, monkeypatch):
     np.save(tmp_path / "x.npy", x.astype(np.float64))
     mapped = np.load(tmp_path / "x.npy", mmap_mode="r")
     monkeypatch.setattr(gaussian_module, "_BLOCK", 64)
-    settings = Settings(flows=("maf",), num_layers=1, hidden_sizes=(8,), num_steps=20)
+    settings = Settings(num_layers=1, hidden_sizes=(8,), num_steps=20)
     rows = []
     for name, table in (("memory", x), ("mapped", mapped)):
         splits = Splits(name, *np.split(table, [400, 500]))
         assert isinstance(splits.test, np.memmap) == (name == "mapped")
-        results = Results(tmp_path, COLUMNS, IDENTITY, resume=False)
-        baseline = finished_gaussian(splits, 0, results)
-        (model,) = make_models(splits, settings)
-        rows.append([baseline.row, finished_flow(model, splits, 0, settings, results).row])
+        (baseline, _), (flow, _) = (fit(name, splits, 0, settings) for name in ("gaussian", "maf"))
+        rows.append([baseline, flow])
         log_prob = fit_gaussian(splits.train, splits.validation).log_prob(np.asarray(splits.test))
-        assert float(baseline.row["test"]) == pytest.approx(log_prob.mean(), abs=1e-4)
+        assert float(baseline["test"]) == pytest.approx(log_prob.mean(), abs=1e-4)
         stderr = np.std(log_prob, ddof=1) / np.sqrt(200)
-        assert float(baseline.row["test_stderr"]) == pytest.approx(stderr, abs=1e-4)
+        assert float(baseline["test_stderr"]) == pytest.approx(stderr, abs=1e-4)
     for memory, map_ in zip(*rows, strict=True):
         for column in ("train", "validation", "test", "test_stderr"):
             assert float(memory[column]) == pytest.approx(float(map_[column]), abs=2e-3)
@@ -237,13 +227,13 @@ def test_picture_of_digits(tmp_path):
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"flows": ("iaf",)}, r"`flows` must be some of \['maf', .*got 'iaf'"),
+        ({"flows": ("iaf",)}, r"`flows` must be one of \['maf', .*got 'iaf'"),
         ({"flows": ()}, "`flows` must hold at least one value"),
         ({"datasets": ("win",)}, r"`datasets` must be some of \['breast_cancer', .*got 'win'"),
         ({"datasets": ("a/x.csv", "b/x.csv")}, "`datasets` must be files of different names"),
         ({"seeds": (1, 1)}, "`seeds` must differ"),
-        ({"num_steps": 0}, "`num_steps` must be positive; got 0"),
-        ({"hidden_sizes": (8, 0)}, "`hidden_sizes` must be positive"),
+        ({"num_steps": 0}, "`num_steps` must be at least 1; got 0"),
+        ({"hidden_sizes": (8, 0)}, "`hidden_sizes` must be at least 1"),
         ({"weight_decay": -1.0}, "`weight_decay` must be at least 0"),
         ({"datasets": ("power",)}, "`data_dir` must hold power/data.npy"),
     ],

@@ -13,11 +13,11 @@ nothing else looks at, in nats: higher is better. It is of the columns as they a
 shifts with their units. A Gaussian of any mean and covariance, of maximum likelihood, is scored
 beside the flows: only what exceeds it is worth a flow.
 
-A seed draws the fit, and which rows of a set do what; those of the five sets are always the same.
+A seed decides the fit, and which rows of a set do what; those of the five sets are always the same.
 Fits beside each other in a row of seeds thus differ by both, and so do their standard errors, while
 that of one fit, over the rows that test it, is its own.
 
 In the output folder, `results.csv` gets a row per fit; `<data set>.png` shows its log-likelihoods,
-and data beside draws of the flow that validates best; and `params` keeps what `--resume` needs.
+and data beside samples of the flow that validates best; and `params` keeps what `--resume` needs.
 `--checkpoints` names a folder for what a fit that was interrupted needs to go on.
 """

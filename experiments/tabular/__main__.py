@@ -1,75 +1,41 @@
 """The whole experiment; the package's docstring says what it does."""
 
-import itertools
-from collections.abc import Iterator
-
-import jax
-from tqdm import tqdm
-
 from experiments._command import run
-from experiments._common import device_name, use_compilation_cache
-from experiments._results import Results, Row
-from experiments.tabular.datasets import Splits, load
-from experiments.tabular.fits import (
-    COLUMNS,
-    IDENTITY,
-    finished_flow,
-    finished_gaussian,
-    make_models,
-)
-from experiments.tabular.maf_sets import MAF_SETS
+from experiments._common import use_compilation_cache
+from experiments._table import Row, Table
+from experiments.tabular.fits import as_sampler, fit, identities, load_splits
 from experiments.tabular.pictures import draw_set
-from experiments.tabular.settings import Settings, check
+from experiments.tabular.settings import Settings, check_settings
 from experiments.tabular.tables import beside_published, gains, scores
+
+COLUMNS = (
+    "flow dataset seed num_train num_layers hidden_sizes num_bins learning_rate weight_decay "
+    "ema_decay batch_size num_steps eval_every patience ridge num_params best_step train "
+    "validation test test_stderr num_test train_seconds compile_seconds jax_version device"
+)
 
 
 def main(settings: Settings) -> None:
-    """Runs the experiment.
+    """Runs the experiment."""
+    check_settings(settings)
+    path = settings.output / "results.csv"
+    table = Table(path, COLUMNS, keep_params=True, resume=settings.resume)
+    rows: list[Row] = []
+    remarks: list[str] = []
+    for name in settings.datasets:
+        first = load_splits(name, settings.seeds[0], settings)
 
-    Raises:
-        ImportError: the package that reads a file is missing.
-        ValueError: a setting is too small, or names nothing; data are not there, or unfit; the
-            table to resume has other columns.
-    """
-    check(settings)
-    print(f"JAX {jax.__version__} on {device_name()}")
-    results = Results(settings.output, COLUMNS, IDENTITY, resume=settings.resume)
-    rows, remarks = [], []
-    total = len(settings.datasets) * len(settings.seeds) * len(settings.flows)
-    with tqdm(total=total, unit="fit", disable=None) as bar:
-        for name in settings.datasets:
-            found, remark = _run_set(name, settings, results, bar)
-            rows += found
-            remarks += remark
+        def compute(row: Row, name: str = name):
+            seed = int(row["seed"])
+            return fit(row["flow"], load_splits(name, seed, settings), seed, settings)
+
+        fits = table.fill(identities(first, settings), compute, "{flow} on {dataset}")
+        samplers = [as_sampler(finished, first, settings) for finished in fits]
+        draw_set(settings.output / f"{first.name}.png", first, samplers)
+        found = [finished.row for finished in fits]
+        rows += found
+        remarks += beside_published(first, found)
     print(scores(rows), gains(rows), *remarks, sep="\n\n")
-
-
-def _run_set(
-    name: str, settings: Settings, results: Results, bar: tqdm
-) -> tuple[list[Row], list[str]]:
-    """The rows of a set, whose picture it draws, and what to say of them beside the tables."""
-    by_seed = _splits(name, settings)
-    _, first = start = next(by_seed)
-    models = make_models(first, settings)
-    finished = []
-    for seed, splits in itertools.chain([start], by_seed):
-        finished.append(finished_gaussian(splits, seed, results))
-        for model in models:
-            bar.set_description(f"{model.name} on {splits.name}")
-            finished.append(finished_flow(model, splits, seed, settings, results))
-            bar.update()
-    draw_set(settings.output / f"{first.name}.png", first, finished)
-    rows = [fit.row for fit in finished]
-    return rows, beside_published(first, rows)
-
-
-def _splits(name: str, settings: Settings) -> Iterator[tuple[int, Splits]]:
-    """The data by seed; the five sets, which are split once and for all, are read once."""
-    splits = None
-    for seed in settings.seeds:
-        if splits is None or name not in MAF_SETS:
-            splits = load(name, settings.data_dir, seed)
-        yield seed, splits
 
 
 if __name__ == "__main__":

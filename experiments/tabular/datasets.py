@@ -17,19 +17,13 @@ _ALPHA = 0.05
 
 
 class Splits(NamedTuple):
-    """Rows that train, validate and test.
+    """Rows that train, validate and test."""
 
-    Attributes:
-        name: of the data; of a file, with `_` for what is no letter or digit.
-        train: `[N, D]`, float32. A `np.memmap` stays on disk and keeps the type of its file.
-        validation: likewise.
-        test: likewise.
-    """
-
-    name: str
+    name: str  # of the data; of a file, with `_` for what is no letter or digit
+    # `[N, D]`, float32. A `np.memmap` stays on disk and keeps the type of its file.
     train: np.ndarray
-    validation: np.ndarray
-    test: np.ndarray
+    validation: np.ndarray  # the same
+    test: np.ndarray  # the same
 
 
 def load(name_or_path: str, data_dir: Path, seed: int) -> Splits:
@@ -102,18 +96,6 @@ def _check_columns(path: str, x: np.ndarray) -> None:
         )
 
 
-def _breast_cancer(rng: np.random.Generator) -> np.ndarray:
-    """`[569, 30]`: measures of cell nuclei."""
-    bunch: Any = sklearn.datasets.load_breast_cancer()
-    return bunch.data
-
-
-def _wine(rng: np.random.Generator) -> np.ndarray:
-    """`[178, 13]`: chemical measures."""
-    bunch: Any = sklearn.datasets.load_wine()
-    return bunch.data
-
-
 def _digits(rng: np.random.Generator) -> np.ndarray:
     """`[1797, 64]`: images of 8 by 8 pixels, integers from 0 to 16, made continuous.
 
@@ -124,14 +106,19 @@ def _digits(rng: np.random.Generator) -> np.ndarray:
     with alpha = 0.05, as Papamakarios et al., 2017, do for CIFAR-10. Log-likelihoods are of x.
     Without noise, pixels that are always blank would have no density.
     """
-    bunch: Any = sklearn.datasets.load_digits()
-    pixels = bunch.data
+    pixels = _features(sklearn.datasets.load_digits)
     x = _ALPHA + (1 - 2 * _ALPHA) * (pixels + rng.random(pixels.shape)) / 17
     return np.log(x) - np.log1p(-x)
 
 
+def _features(load: Callable[..., Any]) -> np.ndarray:
+    return load(return_X_y=True)[0]
+
+
 _BUNDLED: dict[str, Callable[[np.random.Generator], np.ndarray]] = {
-    "breast_cancer": _breast_cancer,
-    "wine": _wine,
+    # `[569, 30]`: measures of cell nuclei.
+    "breast_cancer": lambda rng: _features(sklearn.datasets.load_breast_cancer),
+    # `[178, 13]`: chemical measures.
+    "wine": lambda rng: _features(sklearn.datasets.load_wine),
     "digits": _digits,
 }

@@ -44,14 +44,7 @@ def read_table(path: str | Path) -> np.ndarray:
 
 
 def read_parquet(path: str | Path, drop: Sequence[str] = ()) -> np.ndarray:
-    """Reads a Parquet file.
-
-    Args:
-        path: of the file.
-        drop: names of columns to leave out.
-
-    Returns:
-        `[N, D]`, of the type that holds all columns.
+    """Reads the columns of a Parquet file, except those to drop, as `[N, D]` of a common type.
 
     Raises:
         ImportError: pyarrow is missing.

@@ -12,16 +12,11 @@ _BLOCK = 10_000  # rows
 
 
 class Gaussian(NamedTuple):
-    """A Gaussian with any covariance.
+    """A Gaussian with any covariance."""
 
-    Attributes:
-        mean: `[D]`.
-        factor: `[D, D]`, lower triangular: the covariance is `factor @ factor.T`.
-        ridge: what its covariance has on its diagonal beyond that of the rows, as a share of it.
-    """
-
-    mean: np.ndarray
-    factor: np.ndarray
+    mean: np.ndarray  # `[D]`
+    factor: np.ndarray  # `[D, D]`, lower triangular: the covariance is `factor @ factor.T`
+    # what its covariance has on its diagonal beyond that of the rows, as a share of it
     ridge: np.ndarray
 
     def log_prob(self, x: np.ndarray) -> np.ndarray:
@@ -37,11 +32,9 @@ class Gaussian(NamedTuple):
 
 
 def fit_gaussian(train: np.ndarray, validation: np.ndarray) -> Gaussian:
-    """The Gaussian of the mean and covariance of rows that train, and a ridge.
+    """The Gaussian of the mean and covariance of rows that train, and the ridge of best validation.
 
-    Args:
-        train: `[N, D]`; a memory map is read twice, some rows at a time.
-        validation: `[V, D]`, rows that choose the ridge.
+    A memory map is read twice, some rows at a time.
 
     Raises:
         ValueError: a column of `train` is constant.

@@ -36,25 +36,16 @@ _TO_PARQUET = (
 
 
 class MAFSet(NamedTuple):
-    """One of the five sets.
+    """One of the five sets."""
 
-    Attributes:
-        read: from the folder `data` to the rows that train, validate and test.
-        event_size: number of columns.
-        num_rows: that train, validate and test, in the paper.
-    """
-
+    # from the folder `data` to the rows that train, validate and test
     read: Callable[[Path], Parts]
-    event_size: int
-    num_rows: tuple[int, int, int]
+    event_size: int  # number of columns
+    num_rows: tuple[int, int, int]  # that train, validate and test, in the paper
 
 
 def load(name: str, data_dir: Path) -> Parts:
-    """The rows of a set that train, validate and test: `[N, D]`, float32 each.
-
-    Args:
-        name: one of `MAF_SETS`.
-        data_dir: the authors' folder `data`.
+    """The rows of a set that train, validate and test, `[N, D]`, from the authors' folder `data`.
 
     Raises:
         ImportError: the package that reads its files is missing.

@@ -1,20 +1,18 @@
-"""A picture of a set: log-likelihoods, and data beside draws of the best flow."""
+"""A picture of a set: log-likelihoods, and data beside samples of the best flow."""
 
 import itertools
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import numpy as np
 import scipy.special
 import scipy.stats
+from matplotlib.axes import Axes
 
 from distrax_flows.diagnostics import plotting
+from experiments._table import Finished
 from experiments.tabular.datasets import Splits
-from experiments.tabular.fits import GAUSSIAN, Finished, mean_and_stderr
-
-if TYPE_CHECKING:
-    from matplotlib.axes import Axes
+from experiments.tabular.fits import GAUSSIAN, mean_and_stderr
 
 _NUM_POINTS = 400
 _COLORS = ("0.35", "#e66101", "#5e3c99")  # of data, the flow, and the Gaussian
@@ -22,12 +20,10 @@ _SHAPE = (4, 14)  # of images of digits, down and across
 
 
 def draw_set(path: Path, splits: Splits, fits: Sequence[Finished]) -> None:
-    """Log-likelihoods of all fits on the left; data and draws on the right.
+    """Log-likelihoods of all fits on the left; data and samples on the right.
 
-    Args:
-        path: file to write.
-        splits: of the first seed.
-        fits: of all seeds, those of the first seed first.
+    The splits are those of the first seed. The results of fits sample, as by `as_sampler`; those of
+    the first seed come first.
     """
     names = list(dict.fromkeys(fit.row["flow"] for fit in fits))
     first = {fit.row["flow"]: fit for fit in reversed(fits)}
@@ -35,8 +31,8 @@ def draw_set(path: Path, splits: Splits, fits: Sequence[Finished]) -> None:
     x = splits.train[:_NUM_POINTS]
     shown = {
         "rows that train": np.asarray(x, float),
-        f"draws of {best}": first[best].sample(len(x)),
-        "draws of the Gaussian": first[GAUSSIAN].sample(len(x)),
+        f"draws of {best}": first[best].result(len(x)),
+        "draws of the Gaussian": first[GAUSSIAN].result(len(x)),
     }
     figure, axes = plotting.panels(3, 5, size=2.0)
     grid = axes[0, 0].get_gridspec()
@@ -63,7 +59,7 @@ def _values(fits: Sequence[Finished], flow: str, column: str) -> list[float]:
     return [float(fit.row[column]) for fit in fits if fit.row["flow"] == flow]
 
 
-def _draw_scores(ax: "Axes", fits: Sequence[Finished], names: Sequence[str], title: str) -> None:
+def _draw_scores(ax: Axes, fits: Sequence[Finished], names: Sequence[str], title: str) -> None:
     """Test log-likelihoods: means over seeds with standard errors, and a line for each seed."""
     table = np.array([_values(fits, name, "test") for name in names])
     ax.plot(table, color="0.8", linewidth=0.8, marker=".", markersize=4)
@@ -84,7 +80,7 @@ def _draw_scores(ax: "Axes", fits: Sequence[Finished], names: Sequence[str], tit
 
 
 def _draw_pairs(axes: np.ndarray, shown: dict[str, np.ndarray], pair: Sequence[int]) -> None:
-    """Two columns of data and draws, in the window of the data."""
+    """Two columns of data and samples, in the window of the data."""
     data = next(iter(shown.values()))[:, pair]
     low, high = np.quantile(data, [0.005, 0.995], axis=0)
     margin = 0.25 * (high - low)
@@ -98,7 +94,7 @@ def _draw_pairs(axes: np.ndarray, shown: dict[str, np.ndarray], pair: Sequence[i
         ax.set_ylabel(f"column {pair[1]}", fontsize=7)
 
 
-def _draw_digits(ax: "Axes", rows: np.ndarray, title: str) -> None:
+def _draw_digits(ax: Axes, rows: np.ndarray, title: str) -> None:
     """Images side by side, as bright as they were before the logit."""
     down, across = _SHAPE
     images = scipy.special.expit(rows[: down * across]).reshape(down, across, 8, 8)

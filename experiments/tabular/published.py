@@ -19,21 +19,13 @@ NSF_PAPER = 'Durkan et al., "Neural Spline Flows", 2019, table 1'
 
 
 class Published(NamedTuple):
-    """The published figures of a model on a set.
+    """The published figures of a model on a set."""
 
-    Attributes:
-        model: its name in the source.
-        source: paper and table.
-        mean: of the log-likelihood over the test set.
-        error: as printed; None if none is.
-        across_runs: whether the error is over repeated fits.
-    """
-
-    model: str
-    source: str
-    mean: float
-    error: float | None
-    across_runs: bool
+    model: str  # its name in the source
+    source: str  # paper and table
+    mean: float  # of the log-likelihood over the test set
+    error: float | None  # as printed; None if none is
+    across_runs: bool  # whether the error is over repeated fits
 
 
 def of(name: str) -> list[Published]:

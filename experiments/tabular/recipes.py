@@ -5,7 +5,6 @@ from typing import Any, NamedTuple
 
 import distrax
 import jax
-import optax
 
 import distrax_flows as dxf
 
@@ -13,37 +12,19 @@ _LARGE = 20_000  # rows, from which on files are not treated as small
 
 
 class Recipe(NamedTuple):
-    """Sizes and training of a flow.
+    """Sizes and training of a flow."""
 
-    Attributes:
-        num_layers: layers.
-        hidden_sizes: hidden units of each network.
-        num_bins: bins of each spline; other flows have none.
-        learning_rate: of Adam at the start; it falls to zero by a cosine.
-        weight_decay: by how much a step shrinks the networks' matrices, times the learning rate.
-        ema_decay: of the moving average of the parameters, which is what is validated and kept.
-        batch_size: rows of a batch, at most all.
-        num_steps: steps, at most.
-        eval_every: steps between validations.
-        patience: how many of those in a row may bring no improvement.
-    """
-
-    num_layers: int
-    hidden_sizes: tuple[int, ...]
-    num_bins: int
-    learning_rate: float
+    num_layers: int  # layers
+    hidden_sizes: tuple[int, ...]  # hidden units of each network
+    num_bins: int  # bins of each spline; other flows have none
+    learning_rate: float  # of Adam at the start; it falls to zero by a cosine
+    # by how much a step shrinks the networks' matrices, times the learning rate
     weight_decay: float
-    ema_decay: float
-    batch_size: int
-    num_steps: int
-    eval_every: int
-    patience: int
-
-    def optimizer(self) -> optax.GradientTransformation:
-        """Adam, as the recipe has it."""
-        return dxf.training.cosine_adam(
-            self.num_steps, self.learning_rate, weight_decay=self.weight_decay
-        )
+    ema_decay: float  # of the moving average of the parameters, which is what is validated and kept
+    batch_size: int  # rows of a batch, at most all
+    num_steps: int  # steps, at most
+    eval_every: int  # steps between validations
+    patience: int  # how many of those in a row may bring no improvement
 
 
 def _lu(x: jax.Array) -> distrax.Bijector:

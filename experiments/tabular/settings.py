@@ -1,11 +1,9 @@
-"""What to fit, to which data, and where to write it."""
+"""What to fit, how, and where to write it."""
 
 import dataclasses
 from pathlib import Path
 
-import numpy as np
-
-from experiments._command import quick_means
+from experiments._command import check, quick_means
 from experiments.tabular import datasets
 from experiments.tabular.recipes import FLOWS, Recipe
 
@@ -15,42 +13,32 @@ from experiments.tabular.recipes import FLOWS, Recipe
 class Settings:
     """Flows and a Gaussian on tables of numbers: test log-likelihoods and pictures."""
 
+    # Names of sets (also power, gas, hepmass, miniboone, bsds300), or paths of files.
     datasets: tuple[str, ...] = ("breast_cancer", "wine", "digits")
-    """Names of sets (also power, gas, hepmass, miniboone, bsds300), or paths of files."""
+    # Folder with the files of the five sets, as their authors lay them out.
     data_dir: Path = Path("data")
-    """Folder with the files of the five sets, as their authors lay them out."""
-    flows: tuple[str, ...] = tuple(FLOWS)
-    """Flows to fit."""
+    flows: tuple[str, ...] = tuple(FLOWS)  # Flows to fit.
+    # A split of the rows and a fit for each; pictures show the first.
     seeds: tuple[int, ...] = (0, 1, 2)
-    """A split of the rows and a fit for each; pictures show the first."""
+    # Layers of each flow. This and what follows: by data set and flow if not given.
     num_layers: int | None = None
-    """Layers of each flow. This and what follows: by data set and flow if not given."""
-    hidden_sizes: tuple[int, ...] | None = None
-    """Hidden units of each network."""
-    num_bins: int | None = None
-    """Bins of each spline."""
-    learning_rate: float | None = None
-    """Of Adam at the start; it falls to zero by a cosine."""
+    hidden_sizes: tuple[int, ...] | None = None  # Hidden units of each network.
+    num_bins: int | None = None  # Bins of each spline.
+    learning_rate: float | None = None  # Of Adam at the start; it falls to zero by a cosine.
+    # By how much a step shrinks the networks' matrices, times the learning rate.
     weight_decay: float | None = None
-    """By how much a step shrinks the networks' matrices, times the learning rate."""
+    # Of the moving average of the parameters, which is what is validated and kept.
     ema_decay: float | None = None
-    """Of the moving average of the parameters, which is what is validated and kept."""
-    batch_size: int | None = None
-    """Rows of a batch, at most all."""
-    num_steps: int | None = None
-    """Training steps of a fit, at most."""
-    eval_every: int | None = None
-    """Steps between validations."""
+    batch_size: int | None = None  # Rows of a batch, at most all.
+    num_steps: int | None = None  # Training steps of a fit, at most.
+    eval_every: int | None = None  # Steps between validations.
+    # A fit ends when so many validations in a row have brought no improvement.
     patience: int | None = None
-    """A fit ends when so many validations in a row have brought no improvement."""
-    output: Path = Path("figures/tabular")
-    """Folder to write into."""
+    output: Path = Path("figures/tabular")  # Folder to write into.
+    # Folder for checkpoints of each fit, from which an interrupted one goes on.
     checkpoints: Path | None = None
-    """Folder for checkpoints of each fit, from which an interrupted one goes on."""
-    resume: bool = False
-    """Keep the rows of `results.csv` and do the fits that are missing. Otherwise it starts anew."""
-    quick: bool = False
-    """Small flows, few steps and one seed: a try-out."""
+    resume: bool = False  # Keep the rows of `results.csv`, and do the fits that are missing.
+    quick: bool = False  # Small flows, few steps and one seed.
 
     def adapt(self, recipe: Recipe) -> Recipe:
         """The recipe, with what is given here in place of its own."""
@@ -58,17 +46,9 @@ class Settings:
         return recipe._replace(**{n: value for n, value in given.items() if value is not None})
 
 
-def check(settings: Settings) -> None:
+def check_settings(settings: Settings) -> None:
     """Raises a ValueError for settings that hold no value, are too small, or name nothing."""
-    for name in ("datasets", "flows", "seeds"):
-        values = getattr(settings, name)
-        if not values:
-            raise ValueError(f"`{name}` must hold at least one value; got none.")
-        if len(set(values)) < len(values):
-            raise ValueError(f"`{name}` must differ from each other; got {values}.")
-    for name in settings.flows:
-        if name not in FLOWS:
-            raise ValueError(f"`flows` must be some of {list(FLOWS)}; got {name!r}.")
+    check(settings, choices={"flows": FLOWS}, least={"weight_decay": 0})
     for name in settings.datasets:
         if name not in datasets.names() and "." not in name:
             raise ValueError(
@@ -77,9 +57,3 @@ def check(settings: Settings) -> None:
     files = [Path(name).name for name in settings.datasets]
     if len(set(files)) < len(files):
         raise ValueError(f"`datasets` must be files of different names; got {files}.")
-    if settings.weight_decay is not None and not settings.weight_decay >= 0:
-        raise ValueError(f"`weight_decay` must be at least 0; got {settings.weight_decay}.")
-    for name in set(Recipe._fields) - {"weight_decay"}:
-        value = getattr(settings, name)
-        if value is not None and not np.all(np.asarray(value) > 0):
-            raise ValueError(f"`{name}` must be positive; got {value}.")

@@ -3,8 +3,8 @@
 import math
 from collections.abc import Callable, Sequence
 
-from experiments._common import format_table
-from experiments._results import Row
+from experiments._summary import format_table, select
+from experiments._table import Row
 from experiments.tabular import published
 from experiments.tabular.datasets import Splits
 from experiments.tabular.fits import GAUSSIAN, mean_and_stderr
@@ -17,7 +17,7 @@ def scores(rows: Sequence[Row]) -> str:
 
 
 def gains(rows: Sequence[Row]) -> str:
-    """By how much flows exceed the Gaussian of the same rows: likewise."""
+    """By how much flows exceed the Gaussian of the same rows: means and standard errors."""
     gaussians = {
         (row["dataset"], row["seed"]): float(row["test"]) for row in rows if row["flow"] == GAUSSIAN
     }
@@ -67,9 +67,8 @@ def _by_flow(
 ) -> dict[str, list[float]]:
     """The values of each flow on a set, one of each seed."""
     values: dict[str, list[float]] = {}
-    for row in rows:
-        if row["dataset"] == dataset:
-            values.setdefault(row["flow"], []).append(value(row))
+    for row in select(rows, dataset=dataset):
+        values.setdefault(row["flow"], []).append(value(row))
     return values
 
 
