@@ -13,11 +13,10 @@ pi, or by pi / 2 if the scales change places. So learned parameters are stated a
 them, the larger scale first and the angle in [-pi / 2, pi / 2), and the true ones are chosen so.
 """
 
-import csv
 import dataclasses
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, TypeAlias
+from typing import TypeAlias
 
 import distrax
 import jax
@@ -25,15 +24,15 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 from jax.typing import ArrayLike
+from matplotlib.axes import Axes
 from tqdm import tqdm
 
 import distrax_flows as dxf
 from distrax_flows.diagnostics import plotting
-from experiments._command import quick_means, run
-from experiments._common import device_name, format_table, use_compilation_cache
-
-if TYPE_CHECKING:
-    from matplotlib.axes import Axes
+from experiments._command import check, quick_means, run
+from experiments._common import use_compilation_cache
+from experiments._summary import format_rows
+from experiments._table import Row, Table, as_row
 
 Params: TypeAlias = Mapping[str, ArrayLike]
 
@@ -42,7 +41,7 @@ TRUE_PARAMS = {
     "angle": np.array(0.6),
     "log_scale": np.log([2.0, 0.5]),
 }
-HEADER = ["parameter", "true", "learned", "standard_error"]
+COLUMNS = "parameter true learned standard_error"
 _CHUNK = 100  # steps between two looks at the loss
 
 
@@ -51,37 +50,24 @@ _CHUNK = 100  # steps between two looks at the loss
 class Settings:
     """A shift, a rotation and a scale, fitted to data: a table and a picture."""
 
-    num_steps: int = 2_000
-    """Training steps, each on all the data."""
-    num_samples: int = 10_000
-    """Draws of the true density to fit."""
-    seed: int = 0
-    """Of the draws."""
-    output: Path = Path("figures/rotation")
-    """Folder to write into."""
-    quick: bool = False
-    """Few steps and draws: a try-out that takes seconds."""
+    num_steps: int = 2_000  # Training steps, each on all the data.
+    num_samples: int = 10_000  # Samples of the true density to fit.
+    seed: int = 0  # Of the samples.
+    output: Path = Path("figures/rotation")  # Folder to write into.
+    quick: bool = False  # Few steps and samples.
 
 
 def main(settings: Settings) -> None:
-    """Runs the experiment.
-
-    Raises:
-        ValueError: `num_steps` or `num_samples` is not positive.
-    """
-    for name in ("num_steps", "num_samples"):
-        if (count := getattr(settings, name)) < 1:
-            raise ValueError(f"`{name}` must be at least 1; got {count}.")
-    print(f"JAX {jax.__version__} on {device_name()}")
+    """Runs the experiment."""
+    check(settings)
     key = jax.random.key(settings.seed)
     x = make_density(TRUE_PARAMS).sample(seed=key, sample_shape=(settings.num_samples,))
     params = canonical(fit(x, settings.num_steps))
-    rows = compare(params, settings.num_samples)
-    settings.output.mkdir(parents=True, exist_ok=True)
-    with (settings.output / "results.csv").open("w", newline="") as file:
-        csv.writer(file, lineterminator="\n").writerows([HEADER, *rows])
+    table = Table(settings.output / "results.csv", COLUMNS)
+    for row in compare(params, settings.num_samples):
+        table.add(row)
     draw(settings.output / "rotation.png", x, params)
-    print(format_table(HEADER, rows))
+    print(format_rows(table.rows, COLUMNS))
 
 
 def make_density(params: Params) -> distrax.Transformed:
@@ -130,11 +116,11 @@ def canonical(params: Params) -> dict[str, np.ndarray]:
     }
 
 
-def compare(params: Params, num_samples: int) -> list[list[str]]:
+def compare(params: Params, num_samples: int) -> list[Row]:
     """Rows of true and learned values.
 
     The standard error is that of the maximum-likelihood estimate at the true parameters, from the
-    inverse Fisher information of `num_samples` draws.
+    inverse Fisher information of `num_samples` samples.
     """
     scale, angle = np.exp(TRUE_PARAMS["log_scale"]), TRUE_PARAMS["angle"]
     axes = scale * np.array([[np.cos(angle), -np.sin(angle)], [np.sin(angle), np.cos(angle)]])
@@ -143,7 +129,12 @@ def compare(params: Params, num_samples: int) -> list[list[str]]:
     names = ["shift_x", "shift_y", "angle", "scale_1", "scale_2"]
     columns = zip(names, _values(TRUE_PARAMS), _values(params), variances, strict=True)
     return [
-        [name, f"{true:.4f}", f"{learned:.4f}", f"{(variance / num_samples) ** 0.5:.4f}"]
+        as_row(
+            parameter=name,
+            true=f"{true:.4f}",
+            learned=f"{learned:.4f}",
+            standard_error=f"{(variance / num_samples) ** 0.5:.4f}",
+        )
         for name, true, learned, variance in columns
     ]
 
@@ -168,14 +159,14 @@ def draw(path: Path, x: jax.Array, params: Params) -> None:
     plotting.save_png(path, figure)
 
 
-def _values(params: Params) -> Sequence[float]:
+def _values(params: Params) -> list[float]:
     """Shifts, angle and scales, in this order."""
     parts = [params["shift"], params["angle"], np.exp(params["log_scale"])]
     return np.concatenate([np.atleast_1d(part) for part in parts]).tolist()
 
 
-def _draw_ellipse(ax: "Axes", params: Params) -> None:
-    """The images of the base's circle of two deviations, and of its axes."""
+def _draw_ellipse(ax: Axes, params: Params) -> None:
+    """The images of the base's circle of two standard deviations, and of its axes."""
     turn = jnp.linspace(0, 2 * jnp.pi, 200)
     circle = 2 * jnp.stack([jnp.cos(turn), jnp.sin(turn)], axis=-1)
     axes = jnp.array([[2.0, 0.0], [0.0, 0.0], [0.0, 2.0]])

@@ -91,6 +91,7 @@ def test_help_says_what_quick_stands_for(monkeypatch, capsys):
         parse("experiments.rotation", "--help", monkeypatch=monkeypatch)
     told = " ".join(capsys.readouterr().out.replace("│", " ").split())
     assert "stands for --num-steps 500 --num-samples 2000, unless given" in told
+    assert "Training steps, each on all the data." in told
 
 
 def test_an_interrupt_is_one_line(monkeypatch, capsys, tmp_path):

@@ -2,6 +2,8 @@
 
 import csv
 import dataclasses
+import importlib
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -17,10 +19,10 @@ pytest.importorskip("tyro")
 Image = pytest.importorskip("PIL.Image")
 
 from experiments import rotation  # noqa: E402
-from experiments._common import known  # noqa: E402
+from experiments._summary import known  # noqa: E402
+from experiments._table import Table  # noqa: E402
 from experiments.toy_densities import __main__ as toy_densities  # noqa: E402
-from experiments.toy_densities.results import open_results  # noqa: E402
-from experiments.toy_densities.settings import Settings  # noqa: E402
+from experiments.toy_densities.__main__ import Settings  # noqa: E402
 
 REPOSITORY = Path(__file__).parents[1]
 COLUMNS = (
@@ -93,23 +95,59 @@ def test_toy_densities_resume(tmp_path):
     assert_picture(tmp_path / "banana.png")
 
 
-def test_results_are_found_again(tmp_path):
-    row = dict.fromkeys(COLUMNS.split(","), "1")
+def test_finished_fits_are_found_again(tmp_path):
+    path, columns = tmp_path / "results.csv", "flow density seed num_layers kl"
+
+    def open_table(resume):
+        return Table(path, columns, keep_params=True, resume=resume)
+
+    identity = {"flow": "maf", "density": "moons", "seed": "0", "num_layers": "1"}
     params = {"maf/~/made": {"w": np.arange(3.0), "b": np.zeros(())}}
-    open_results(tmp_path, resume=False).add(row, params)
-    results = open_results(tmp_path, resume=True)
-    found = results.get(row)
+    open_table(resume=False).add(identity, {"kl": "0.5"}, params)
+    table = open_table(resume=True)
+    found = table.find(identity)
     assert found is not None
-    assert found[0] == row
-    jax.tree.map(np.testing.assert_array_equal, found[1], params)
-    assert open_results(tmp_path, resume=False).get(row) is None
+    assert found.row == identity | {"kl": "0.5"}
+    jax.tree.map(np.testing.assert_array_equal, found.result, params)
+    assert open_table(resume=False).find(identity) is None
     # Another fit whose parameters would lie in the same file.
-    larger = row | {"num_layers": "2"}
-    assert results.get(larger) is None
-    results.add(larger, params)
-    assert results.get(row) is None
-    (tmp_path / "params" / "1-1-1.npz").unlink()
-    assert results.get(larger) is None
+    larger = identity | {"num_layers": "2"}
+    assert table.find(larger) is None
+    table.add(larger, {"kl": "0.4"}, params)
+    assert table.find(identity) is None
+    (tmp_path / "params" / "maf-moons-0.npz").unlink()
+    assert table.find(larger) is None
+
+
+def test_a_finished_row_takes_the_place_of_an_earlier_one(tmp_path):
+    table = Table(tmp_path / "results.csv", "flow kl remark")
+    for flow, kl in (("maf", "1"), ("iaf", "2"), ("maf", "3")):
+        table.add({"flow": flow}, {"kl": kl})
+    expected = [{"flow": "maf", "kl": "3"}, {"flow": "iaf", "kl": "2"}]
+    assert table.rows == expected
+    assert read(tmp_path / "results.csv") == [row | {"remark": ""} for row in expected]
+
+
+COMMITTED = [
+    ("toy_densities", "toy_densities"),
+    ("flow_zoo", "flow_zoo"),
+    ("energies", "energies"),
+    ("energies", "energies_full"),
+    ("tabular", "tabular"),
+]
+
+
+@pytest.mark.parametrize(("name", "folder"), COMMITTED)
+def test_committed_tables_are_resumed(name, folder, tmp_path):
+    """Their columns are those of the experiment, and a finished fit leaves them as they are."""
+    module = importlib.import_module(f"experiments.{name}.__main__")
+    path = tmp_path / "results.csv"
+    shutil.copy(REPOSITORY / "figures" / folder / "results.csv", path)
+    before = read(path)
+    table = Table(path, module.COLUMNS, resume=True)
+    assert table.rows == before
+    table.add(before[3])
+    assert read(path) == before
 
 
 def test_toy_densities_resume_of_another_table(tmp_path):
@@ -141,10 +179,11 @@ def test_toy_densities_refuses(changes, message, tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("values", "expected"), [((1.0, np.nan, 3.0), [1.0, 3.0]), ((np.nan, np.nan), [np.nan] * 2)]
+    ("values", "expected"), [((1.0, np.nan, 3.0), [1.0, 3.0]), ((np.nan, np.nan), [np.nan])]
 )
 def test_what_is_not_known_does_not_hide_what_is(values, expected):
-    np.testing.assert_array_equal(known(values), expected)
+    rows = [{"compile_seconds": str(value)} for value in values]
+    np.testing.assert_array_equal(known(rows, "compile_seconds"), expected)
 
 
 def test_rotation(tmp_path):

@@ -1,36 +1,25 @@
-"""How each flow is built and trained."""
+"""How each flow is built, and what helps it."""
 
-import dataclasses
-from collections.abc import Callable, Sequence
+import functools
+from collections.abc import Callable
+from typing import NamedTuple
 
 import distrax
 import jax
-import optax
 
 import distrax_flows as dxf
 
+EMA_DECAY = 0.999  # of all fits
 
-@dataclasses.dataclass(frozen=True)
-class Recipe:
-    """How a flow is built and trained.
 
-    Attributes:
-        label: its name in pictures.
-        build: from the number of layers and the hidden sizes to the flow.
-        means: in words, what helps it.
-        optimizer: from the number of steps to the optimizer; that of `dxf.fit` if None.
-        ema_decay: as in `dxf.fit`.
-    """
+class Recipe(NamedTuple):
+    """How a flow is built."""
 
-    label: str
-    build: Callable[[int, Sequence[int]], distrax.Transformed]
-    means: str
-    optimizer: Callable[[int], optax.GradientTransformation] | None = None
-    ema_decay: float | None = None
-
-    def all_means(self) -> str:
-        """What helps the flow, the moving average included."""
-        return self.means + ("" if self.ema_decay is None else f"; EMA {self.ema_decay}")
+    label: str  # its name in pictures
+    # the builder; it takes the options that all builders share
+    build: Callable[..., distrax.Transformed]
+    # what helps it beside the moving average of its parameters, in words
+    helped_by: str = "standardised; silu(2x) networks"
 
 
 def steep_silu(x: jax.Array) -> jax.Array:
@@ -38,42 +27,20 @@ def steep_silu(x: jax.Array) -> jax.Array:
     return jax.nn.silu(2 * x)
 
 
-def affine(build: Callable[..., distrax.Transformed]) -> Callable[..., distrax.Transformed]:
-    """An affine flow of the plane, standardised, with smooth networks."""
+def _smooth(build: Callable[..., distrax.Transformed]) -> Callable[..., distrax.Transformed]:
+    return functools.partial(build, activation=steep_silu)
 
-    def sized(num_layers: int, hidden_sizes: Sequence[int]) -> distrax.Transformed:
-        return build(
-            2,
-            num_layers=num_layers,
-            hidden_sizes=hidden_sizes,
-            activation=steep_silu,
-            standardize=True,
-        )
 
-    return sized
-
+_affine_spline = dxf.families.chain(dxf.families.affine(), dxf.families.spline(num_bins=12))
 
 RECIPES = {
-    "maf": Recipe("MAF", affine(dxf.flows.maf), "standardised; silu(2x) networks", ema_decay=0.999),
-    "realnvp": Recipe(
-        "RealNVP", affine(dxf.flows.realnvp), "standardised; silu(2x) networks", ema_decay=0.999
-    ),
+    "maf": Recipe("MAF", _smooth(dxf.flows.maf)),
+    "realnvp": Recipe("RealNVP", _smooth(dxf.flows.realnvp)),
     "nsf_coupling": Recipe(
         "Spline coupling",
-        lambda num_layers, hidden_sizes: dxf.flows.coupling(
-            2,
-            dxf.families.chain(dxf.families.affine(), dxf.families.spline(num_bins=12)),
-            num_layers=num_layers,
-            hidden_sizes=hidden_sizes,
-            standardize=True,
-        ),
+        functools.partial(dxf.flows.coupling, family=_affine_spline),
         "standardised; spline of 12 bins on [-5, 5] with linear tails, then affine, per coupling",
-        ema_decay=0.999,
     ),
-    "glow": Recipe(
-        "Glow", affine(dxf.flows.glow), "standardised; silu(2x) networks", ema_decay=0.999
-    ),
-    "hint": Recipe(
-        "HINT", affine(dxf.flows.hint), "standardised; silu(2x) networks", ema_decay=0.999
-    ),
+    "glow": Recipe("Glow", _smooth(dxf.flows.glow)),
+    "hint": Recipe("HINT", _smooth(dxf.flows.hint)),
 }
