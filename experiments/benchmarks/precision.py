@@ -11,12 +11,13 @@ import jax
 import jax.numpy as jnp
 import jmp
 import numpy as np
-from tqdm import tqdm
 
 import distrax_flows as dxf
-from experiments._command import quick_means, run
-from experiments._common import device_name, format_table, score, use_compilation_cache
-from experiments._results import write_table
+from experiments._command import check, quick_means, run
+from experiments._common import machine_cells, score, use_compilation_cache
+from experiments._plane import planar_densities
+from experiments._summary import format_rows
+from experiments._table import Row, Table, as_row, progress
 from experiments.benchmarks._timing import milliseconds
 
 POLICIES = {
@@ -24,67 +25,52 @@ POLICIES = {
     "bfloat16": jmp.get_policy("params=float32,compute=bfloat16,output=float32"),
 }
 COLUMNS = (
-    "flow", "networks", "gradient_ms", "ratio", "ratio_q25", "ratio_q75", "log_prob_error",
-    "log_prob_error_max", "round_trip_max", "kl", "kl_stderr", "device",
-)  # fmt: skip
+    "flow networks gradient_ms ratio ratio_q25 ratio_q75 log_prob_error log_prob_error_max "
+    "round_trip_max kl kl_stderr device"
+)
 
 
 @quick_means(
-    flows=("realnvp",),
-    event_size=4,
-    num_layers=2,
-    hidden_size=8,
-    batch_size=10,
-    repeats=3,
+    flows=("realnvp",), event_size=4, num_layers=2, hidden_size=8, batch_size=10, repeats=3,
     num_steps=200,
-)
+)  # fmt: skip
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Settings:
     """Each flow with networks of either precision; bijectors are in float32."""
 
+    # Builders of `distrax_flows.flows`.
     flows: tuple[str, ...] = ("realnvp", "maf", "nsf_coupling", "nsf_autoregressive")
-    """Builders of `distrax_flows.flows`."""
-    event_size: int = 64
-    """Dimensions, of what is timed."""
-    num_layers: int = 5
-    """Layers, of what is timed."""
-    hidden_size: int = 512
-    """Units of each of two hidden layers, of what is timed."""
-    batch_size: int = 1_000
-    """Rows, of what is timed."""
-    repeats: int = 11
-    """Rounds."""
-    density: str = "gaussian_blobs"
-    """What is fitted: one of `distrax_flows.densities`."""
-    num_steps: int = 5_000
-    """Steps of the fit, of 128 fresh draws."""
-    seed: int = 0
-    """Of the fit and its draws."""
-    output: Path = Path("figures/benchmarks")
-    """Folder for `precision.csv`."""
-    quick: bool = False
-    """One small flow and few steps: a try-out."""
+    event_size: int = 64  # Dimensions, of what is timed.
+    num_layers: int = 5  # Layers, of what is timed.
+    hidden_size: int = 512  # Units of each of two hidden layers, of what is timed.
+    batch_size: int = 1_000  # Rows, of what is timed.
+    repeats: int = 11  # Rounds.
+    density: str = "gaussian_blobs"  # What is fitted: one of `distrax_flows.densities`.
+    num_steps: int = 5_000  # Steps of the fit, of 128 fresh samples.
+    seed: int = 0  # Of the fit and its samples.
+    output: Path = Path("figures/benchmarks")  # Folder for `precision.csv`.
+    quick: bool = False  # One small flow and few steps.
 
 
 def main(settings: Settings) -> None:
     """Measures, prints a table and writes `precision.csv`."""
-    print(f"JAX {jax.__version__} on {device_name()}")
-    rows = []
-    for name in tqdm(settings.flows, unit="flow", disable=None):
-        times = time_gradients(name, settings)
+    check(settings, choices={"flows": dxf.flows.__all__, "density": planar_densities()})
+    table = Table(settings.output / "precision.csv", COLUMNS)
+    rows = [as_row(flow=flow) for flow in settings.flows]
+    for row in progress(rows, "{flow}", "flow"):
+        times = time_gradients(row["flow"], settings)
         for networks in POLICIES:
-            ratio = np.quantile(times[networks] / times["float32"], [0.5, 0.25, 0.75])
-            row = {
-                "flow": name,
-                "networks": networks,
-                "gradient_ms": f"{np.median(times[networks]):.1f}",
-                **dict(zip(COLUMNS[3:6], (f"{value:.2f}" for value in ratio), strict=True)),
-                **fit_and_check(name, networks, settings),
-                "device": device_name(),
-            }
-            rows.append(row)
-            write_table(settings.output / "precision.csv", COLUMNS, rows)
-    print(format_table(COLUMNS[:-1], [[row[column] for column in COLUMNS[:-1]] for row in rows]))
+            ratio, low, high = np.quantile(times[networks] / times["float32"], [0.5, 0.25, 0.75])
+            cells = as_row(
+                networks=networks,
+                gradient_ms=f"{np.median(times[networks]):.1f}",
+                ratio=f"{ratio:.2f}",
+                ratio_q25=f"{low:.2f}",
+                ratio_q75=f"{high:.2f}",
+                device=machine_cells()["device"],
+            )
+            table.add(row | cells | fit_and_check(row["flow"], networks, settings))
+    print(format_rows(table.rows, COLUMNS))
 
 
 def time_gradients(name: str, settings: Settings) -> dict[str, np.ndarray]:
@@ -99,7 +85,7 @@ def time_gradients(name: str, settings: Settings) -> dict[str, np.ndarray]:
     return milliseconds(calls, settings.repeats)
 
 
-def fit_and_check(name: str, networks: str, settings: Settings) -> dict[str, str]:
+def fit_and_check(name: str, networks: str, settings: Settings) -> Row:
     """Fits a density in the plane, and compares with the same parameters in double precision."""
     density = dxf.densities.get(settings.density)
     flow = make(name, 2, POLICIES[networks], num_layers=8, hidden_size=64)
@@ -131,14 +117,9 @@ def make(
     name: str, event_size: int, policy: jmp.Policy | None, num_layers: int, hidden_size: int
 ) -> dxf.Flow:
     """A flow whose networks have that precision."""
-    build = getattr(dxf.flows, name)
+    build, sizes = getattr(dxf.flows, name), (hidden_size, hidden_size)
     return dxf.transform(
-        lambda: build(
-            event_size,
-            num_layers=num_layers,
-            hidden_sizes=(hidden_size, hidden_size),
-            policy=policy,
-        )
+        lambda: build(event_size, num_layers=num_layers, hidden_sizes=sizes, policy=policy)
     )
 
 

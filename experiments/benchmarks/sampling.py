@@ -9,8 +9,8 @@ import jax
 import numpy as np
 
 import distrax_flows as dxf
-from experiments._command import quick_means, run
-from experiments._common import device_name, format_table
+from experiments._command import check, quick_means, run
+from experiments._summary import format_table
 from experiments.benchmarks._timing import milliseconds
 
 
@@ -19,25 +19,18 @@ from experiments.benchmarks._timing import milliseconds
 class Settings:
     """Time of `Flow.sample` over that of `Flow.log_prob`, the same number of rows."""
 
-    flows: tuple[str, ...] = ("maf", "nsf_autoregressive")
-    """Builders of `distrax_flows.flows`."""
-    event_size: int = 64
-    """Dimensions, D."""
-    num_layers: int = 5
-    """Layers."""
-    hidden_size: int = 512
-    """Units of each of two hidden layers."""
-    batch_size: int = 1_000
-    """Draws, and rows of data."""
-    repeats: int = 21
-    """Rounds."""
-    quick: bool = False
-    """Small flows and few rounds: a try-out."""
+    flows: tuple[str, ...] = ("maf", "nsf_autoregressive")  # Builders of `distrax_flows.flows`.
+    event_size: int = 64  # Dimensions, D.
+    num_layers: int = 5  # Layers.
+    hidden_size: int = 512  # Units of each of two hidden layers.
+    batch_size: int = 1_000  # Samples, and rows of data.
+    repeats: int = 21  # Rounds.
+    quick: bool = False  # Small flows and few rounds.
 
 
 def main(settings: Settings) -> None:
     """Prints a row of medians for each flow."""
-    print(f"JAX {jax.__version__} on {device_name()}; {settings}")
+    check(settings, choices={"flows": dxf.flows.__all__})
     rows = []
     for name in settings.flows:
         times = time_flow(name, settings)

@@ -19,80 +19,64 @@ from typing import Any
 import jax
 import numpy as np
 from matplotlib.figure import Figure
-from tqdm import tqdm
 
 import distrax_flows as dxf
-from experiments._command import quick_means, run
-from experiments._common import device_name, format_table
-from experiments._results import write_table
+from experiments._command import check, quick_means, run
+from experiments._summary import format_table, select
+from experiments._table import Row, Table, as_row, progress
 
 MEASURES = ("train step", "log_prob", "sample")
 COSTS = ("compile_s", "run_ms", "memory_mb")
+COLUMNS = "flow varied size measure compile_s run_ms memory_mb"
 TITLES = {"compile_s": "compiling, s", "run_ms": "running, ms", "memory_mb": "memory, MB"}
 
 
 @quick_means(
-    flows=("realnvp",),
-    depths=(1, 2),
-    event_sizes=(2, 4),
-    batch_sizes=(1, 10),
-    hidden_sizes=(8,),
+    flows=("realnvp",), depths=(1, 2), event_sizes=(2, 4), batch_sizes=(1, 10), hidden_sizes=(8,),
     repeats=1,
-)
+)  # fmt: skip
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Settings:
     """Costs of flows as one of their sizes grows."""
 
+    # Builders of `distrax_flows.flows`.
     flows: tuple[str, ...] = ("realnvp", "maf", "nsf_coupling", "nsf_autoregressive")
-    """Builders of `distrax_flows.flows`."""
-    depths: tuple[int, ...] = (1, 4, 16, 32, 64)
-    """Layers."""
-    event_sizes: tuple[int, ...] = (2, 16, 64, 256, 1024)
-    """Dimensions."""
-    batch_sizes: tuple[int, ...] = (1, 100, 10_000, 1_000_000)
-    """Rows."""
-    depth: int = 4
-    """Layers where another size varies."""
-    event_size: int = 8
-    """Dimensions where another size varies."""
-    batch_size: int = 100
-    """Rows where another size varies."""
-    hidden_sizes: tuple[int, ...] = (64, 64)
-    """Hidden units of each network."""
-    repeats: int = 5
-    """Calls of which the median is taken."""
-    max_memory_gb: float = 8.0
-    """A call that would take more is left out."""
-    output: Path = Path("figures/benchmarks")
-    """Folder to write into."""
-    quick: bool = False
-    """One flow, two sizes each: a try-out."""
+    depths: tuple[int, ...] = (1, 4, 16, 32, 64)  # Layers.
+    event_sizes: tuple[int, ...] = (2, 16, 64, 256, 1024)  # Dimensions.
+    batch_sizes: tuple[int, ...] = (1, 100, 10_000, 1_000_000)  # Rows.
+    depth: int = 4  # Layers where another size varies.
+    event_size: int = 8  # Dimensions where another size varies.
+    batch_size: int = 100  # Rows where another size varies.
+    hidden_sizes: tuple[int, ...] = (64, 64)  # Hidden units of each network.
+    repeats: int = 5  # Calls of which the median is taken.
+    max_memory_gb: float = 8.0  # A call that would take more is left out.
+    output: Path = Path("figures/benchmarks")  # Folder to write into.
+    quick: bool = False  # One flow, two sizes each.
 
 
 def main(settings: Settings) -> None:
     """Measures, prints the slopes, and writes table and picture."""
-    for name in settings.flows:
-        if name not in dxf.flows.__all__:
-            raise ValueError(f"`flows` must be among {dxf.flows.__all__}; got {name!r}.")
-    print(f"JAX {jax.__version__} on {device_name()}; {settings}")
-    sizes = [
-        *(("depth", depth) for depth in settings.depths),
-        *(("event_size", size) for size in settings.event_sizes),
-        *(("batch_size", size) for size in settings.batch_sizes),
+    check(settings, choices={"flows": dxf.flows.__all__})
+    varied = {
+        "depth": settings.depths,
+        "event_size": settings.event_sizes,
+        "batch_size": settings.batch_sizes,
+    }
+    rows = [
+        as_row(flow=flow, varied=what, size=size)
+        for flow in settings.flows
+        for what, sizes in varied.items()
+        for size in sizes
     ]
-    rows: list[dict[str, Any]] = []
-    with tqdm(total=len(sizes) * len(settings.flows), unit="size", disable=None) as bar:
-        for name in settings.flows:
-            for what, value in sizes:
-                bar.set_description(f"{name}, {what} {value}")
-                rows += measure(name, what, value, settings)
-                write_table(settings.output / "scaling.csv", list(rows[0]), rows)
-                bar.update()
-    draw(settings.output / "scaling.png", rows)
-    print(format_table(["flow", "varied", "measure", *COSTS], slopes(rows)))
+    table = Table(settings.output / "scaling.csv", COLUMNS)
+    for row in progress(rows, "{flow}, {varied} {size}", "size"):
+        for found in measure(row["flow"], row["varied"], int(row["size"]), settings):
+            table.add(found)
+    draw(settings.output / "scaling.png", table.rows)
+    print(format_table(["flow", "varied", "measure", *COSTS], slopes(table.rows)))
 
 
-def measure(name: str, what: str, value: int, settings: Settings) -> list[dict[str, Any]]:
+def measure(name: str, what: str, value: int, settings: Settings) -> list[Row]:
     """Costs of one flow at one size."""
     sizes = dataclasses.replace(settings, **{what: value})
     build = getattr(dxf.flows, name)
@@ -121,7 +105,7 @@ def measure(name: str, what: str, value: int, settings: Settings) -> list[dict[s
         if not memory >= 1024 * settings.max_memory_gb:
             run_ms = median_ms(lambda run=compiled: run(params, x), settings.repeats)
         costs = (f"{cost:.4g}" for cost in (compile_s, run_ms, memory))
-        row = {"flow": name, "varied": what, "size": value, "measure": measured}
+        row = as_row(flow=name, varied=what, size=value, measure=measured)
         rows.append(row | dict(zip(COSTS, costs, strict=True)))
     return rows
 
@@ -136,11 +120,11 @@ def median_ms(call: Callable[[], Any], repeats: int) -> float:
     return float(np.median(times[1:]))
 
 
-def slopes(rows: list[dict[str, Any]]) -> list[list[str]]:
+def slopes(rows: list[Row]) -> list[list[str]]:
     """Slopes of the logarithms of all costs, over the upper half of the sizes."""
     table = []
     for key in dict.fromkeys((row["flow"], row["varied"], row["measure"]) for row in rows):
-        same = [row for row in rows if (row["flow"], row["varied"], row["measure"]) == key]
+        same = select(rows, flow=key[0], varied=key[1], measure=key[2])
         same = same[(len(same) - 1) // 2 :]
         line = [*key]
         for cost in COSTS:
@@ -150,7 +134,7 @@ def slopes(rows: list[dict[str, Any]]) -> list[list[str]]:
     return table
 
 
-def draw(path: Path, rows: list[dict[str, Any]]) -> None:
+def draw(path: Path, rows: list[Row]) -> None:
     """Costs of a train step and of sampling, by size: a row for each cost."""
     varied = list(dict.fromkeys(row["varied"] for row in rows))
     figure = Figure(figsize=(10, 8), layout="constrained")
@@ -160,10 +144,9 @@ def draw(path: Path, rows: list[dict[str, Any]]) -> None:
             axes = panels[i, j]
             for color, name in enumerate(dict.fromkeys(row["flow"] for row in rows)):
                 for measured, style in (("train step", "-"), ("sample", ":")):
-                    key = (name, what, measured)
-                    line = [r for r in rows if (r["flow"], r["varied"], r["measure"]) == key]
+                    line = select(rows, flow=name, varied=what, measure=measured)
                     axes.plot(
-                        [row["size"] for row in line],
+                        [int(row["size"]) for row in line],
                         [float(row[cost]) for row in line],
                         style + "o", color=f"C{color}", ms=3, label=f"{name}, {measured}",
                     )  # fmt: skip

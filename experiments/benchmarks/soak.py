@@ -19,12 +19,11 @@ from tqdm import tqdm
 
 import distrax_flows as dxf
 from distrax_flows.diagnostics import plotting
-from experiments._command import quick_means, run
-from experiments._common import device_name
-from experiments._results import write_table
+from experiments._command import check, quick_means, run
+from experiments._summary import select
+from experiments._table import Row, Table, as_row
 
 PARTS = ("alone", "with checkpoints", "interrupted")
-COLUMNS = ["part", "step", "lives", "memory_mb"]
 
 
 @quick_means(num_steps=300, life=100, every=50)
@@ -32,57 +31,37 @@ COLUMNS = ["part", "step", "lives", "memory_mb"]
 class Settings:
     """A long fit, three times."""
 
-    num_steps: int = 50_000
-    """Steps of each."""
-    life: int = 2_500
-    """Steps after which the third one is interrupted, each time."""
-    every: int = 1_000
-    """Steps between looks, validations included."""
-    batch_size: int = 128
-    """Rows of a batch, out of 10,000."""
-    seed: int = 0
-    """Of everything."""
-    output: Path = Path("figures/benchmarks")
-    """Folder for the table and the picture."""
-    quick: bool = False
-    """Few steps: a try-out."""
+    num_steps: int = 50_000  # Steps of each.
+    life: int = 2_500  # Steps after which the third one is interrupted, each time.
+    every: int = 1_000  # Steps between looks, validations included.
+    batch_size: int = 128  # Rows of a batch, out of 10,000.
+    seed: int = 0  # Of everything.
+    output: Path = Path("figures/benchmarks")  # Folder for the table and the picture.
+    quick: bool = False  # Few steps.
 
 
 def main(settings: Settings) -> None:
     """Fits, looks, and says what memory became and whether all three fits end alike."""
-    print(f"JAX {jax.__version__} on {device_name()}")
-    key = jax.random.key(settings.seed)
-    data = dxf.densities.get("8gaussians").sample(seed=key, sample_shape=(10_000,))
-    flow = dxf.transform(lambda: dxf.flows.realnvp(2, num_layers=4, hidden_sizes=(32,)))
-    rows: list[dict[str, Any]] = []
-    losses = []
+    check(settings)
+    table = Table(settings.output / "soak.csv", "part step lives memory_mb")
+    losses = [fit(part, table, settings) for part in PARTS]
+    draw(settings.output / "soak.png", table.rows)
     for part in PARTS:
-        with (
-            tempfile.TemporaryDirectory() as folder,
-            tqdm(total=settings.num_steps, desc=part, unit="step", disable=None) as bar,
-        ):
-            losses.append(fit(part, flow, data, folder, settings, rows, bar))
-    draw(settings.output / "soak.png", rows)
-    for part in PARTS:
-        seen = [row for row in rows if row["part"] == part]
-        ends = ", ".join(f"{row['memory_mb']} MB at {row['step']:,}" for row in (seen[0], seen[-1]))
+        seen = select(table.rows, part=part)
+        ends = ", ".join(
+            f"{row['memory_mb']} MB at {int(row['step']):,}" for row in (seen[0], seen[-1])
+        )
         print(f"{part}: {ends}; {seen[-1]['lives']} lives")
     same = all(np.array_equal(losses[0], loss) for loss in losses)
     print(f"the losses of all steps are the same bits: {same}")
 
 
-def fit(
-    part: str,
-    flow: dxf.Flow,
-    data: jax.Array,
-    folder: str,
-    settings: Settings,
-    rows: list[dict[str, Any]],
-    bar: tqdm,
-) -> np.ndarray:
+def fit(part: str, table: Table, settings: Settings) -> np.ndarray:
     """One fit to its end, life by life; returns its losses and adds rows."""
+    key = jax.random.key(settings.seed)
+    data = dxf.densities.get("8gaussians").sample(seed=key, sample_shape=(10_000,))
+    flow = dxf.transform(lambda: dxf.flows.realnvp(2, num_layers=4, hidden_sizes=(32,)))
     life = settings.life if part == "interrupted" else settings.num_steps
-    checkpoints = {} if part == "alone" else {"checkpoint_dir": folder, "resume": True}
     born, lives, looked, ended = 0, 1, 0, False
 
     def look(step: int, params: Any) -> None:
@@ -90,43 +69,47 @@ def fit(
         bar.update(step - bar.n)
         if step > looked:
             memory = round(psutil.Process().memory_info().rss / 2**20)
-            rows.append({"part": part, "step": step, "lives": lives, "memory_mb": memory})
-            write_table(settings.output / "soak.csv", COLUMNS, rows)
+            table.add(as_row(part=part, step=step, lives=lives, memory_mb=memory))
             looked = step
         ended = born + life <= step < settings.num_steps
         if ended:
             raise KeyboardInterrupt
 
-    while True:
-        try:
-            fitted = dxf.fit(
-                flow,
-                data,
-                key=jax.random.key(settings.seed),
-                num_steps=settings.num_steps,
-                batch_size=settings.batch_size,
-                validation=0.1,
-                ema_decay=0.999,
-                eval_every=settings.every,
-                checkpoint_seconds=1.0,
-                callback=look,
-                progress=False,
-                **checkpoints,
-            )
-            return fitted.history.loss
-        except dxf.FitInterrupted as interrupted:
-            if not ended:  # it was a real one
-                raise
-            born, lives, ended = len(interrupted.fit.history.loss), lives + 1, False
+    with (
+        tempfile.TemporaryDirectory() as folder,
+        tqdm(total=settings.num_steps, desc=part, unit="step", disable=None) as bar,
+    ):
+        checkpoints = {} if part == "alone" else {"checkpoint_dir": folder, "resume": True}
+        while True:
+            try:
+                fitted = dxf.fit(
+                    flow,
+                    data,
+                    key=key,
+                    num_steps=settings.num_steps,
+                    batch_size=settings.batch_size,
+                    validation=0.1,
+                    ema_decay=0.999,
+                    eval_every=settings.every,
+                    checkpoint_seconds=1.0,
+                    callback=look,
+                    progress=False,
+                    **checkpoints,
+                )
+                return fitted.history.loss
+            except dxf.FitInterrupted as interrupted:
+                if not ended:  # it was a real one
+                    raise
+                born, lives, ended = len(interrupted.fit.history.loss), lives + 1, False
 
 
-def draw(path: Path, rows: list[dict[str, Any]]) -> None:
+def draw(path: Path, rows: list[Row]) -> None:
     """Memory by steps."""
     figure, axes = plotting.panels(1, 1, size=4.0)
     ax = axes[0, 0]
     ax.set_box_aspect(0.6)
     for part in PARTS:
-        points = [(row["step"], row["memory_mb"]) for row in rows if row["part"] == part]
+        points = [(int(row["step"]), int(row["memory_mb"])) for row in select(rows, part=part)]
         ax.plot(*zip(*points, strict=True), label=part)
     ax.set_ylim(bottom=0)
     ax.set_xlabel("steps")

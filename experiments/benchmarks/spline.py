@@ -13,8 +13,8 @@ import jax.numpy as jnp
 import numpy as np
 
 import distrax_flows as dxf
-from experiments._command import quick_means, run
-from experiments._common import device_name, format_table
+from experiments._command import check, quick_means, run
+from experiments._summary import format_table
 from experiments.benchmarks._timing import milliseconds
 
 
@@ -23,25 +23,18 @@ from experiments.benchmarks._timing import milliseconds
 class Settings:
     """Value, and value with gradient, of two splines; and round trips at extreme logits."""
 
-    num_elements: int = 64_000
-    """Elements, each with parameters of its own."""
-    num_bins: tuple[int, ...] = (8, 16)
-    """Bins of the timed splines."""
-    repeats: int = 41
-    """Rounds."""
-    logit_scale: float = 10.0
-    """Standard deviation of the parameters in the round trips."""
-    quick: bool = False
-    """Few elements and rounds: a try-out."""
+    num_elements: int = 64_000  # Elements, each with parameters of its own.
+    num_bins: tuple[int, ...] = (8, 16)  # Bins of the timed splines.
+    repeats: int = 41  # Rounds.
+    logit_scale: float = 10.0  # Standard deviation of the parameters in the round trips.
+    quick: bool = False  # Few elements and rounds.
 
 
 def main(settings: Settings) -> None:
     """Prints a table of times and one of round trips."""
-    print(f"JAX {jax.__version__} on {device_name()}; {settings}")
-    print(
-        format_table(["", "distrax, ms", "ours, ms", "ratio", "its quartiles"], time_rows(settings))
-    )
-    print()
+    check(settings)
+    header = ["", "distrax, ms", "ours, ms", "ratio", "its quartiles"]
+    print(format_table(header, time_rows(settings)), end="\n\n")
     header = ["bins", "boundary", "bound promised", "worst seen", "distrax's worst"]
     print(format_table(header, round_trip_rows(settings)))
 

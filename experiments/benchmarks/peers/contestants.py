@@ -6,30 +6,29 @@ from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 import optax
 
-from experiments.benchmarks.peers.settings import Size
+from experiments._common import num_parameters
+from experiments.benchmarks.peers.settings import MEASURES, Size
 
 Call = Callable[[], Any]
 
 
 class Contestant(NamedTuple):
-    """A flow in some library, ready to be called.
+    """A flow in some library, ready to be called."""
 
-    Attributes:
-        num_params: trained scalars.
-        calls: from a measure to the call that is timed.
-    """
-
-    num_params: int
-    calls: dict[str, Call]
+    num_params: int  # trained scalars
+    calls: dict[str, Call]  # from a measure to the call that is timed
 
 
 def make(library: str, flow: str, size: Size) -> Contestant | None:
     """The flow in that library, or None where the library has no such flow."""
-    module = importlib.import_module(f"experiments.benchmarks.peers.in_{library}")
-    return module.make(flow, size)
+    options = {"unroll": True} if library == "unrolled" else {}
+    name = "ours" if library == "unrolled" else library
+    module = importlib.import_module(f"experiments.benchmarks.peers.in_{name}")
+    return module.make(flow, size, **options)
 
 
 @functools.cache
@@ -39,24 +38,43 @@ def draw_data(size: Size) -> np.ndarray:
     return np.random.default_rng(0).normal(size=shape).astype(np.float32)
 
 
-def train_step(
-    loss: Callable[[Any, jax.Array], jax.Array], params: Any, x: jax.Array
-) -> tuple[Call, int]:
-    """A call that takes one more step of Adam each time, and the number of parameters."""
+def in_jax(
+    params: Any,
+    size: Size,
+    log_prob: Callable[[Any, jax.Array], jax.Array],
+    sample: Callable[[Any, jax.Array], Any],
+    sample_and_log_prob: Callable[[Any, jax.Array], Any],
+) -> Contestant:
+    """A contestant of compiled functions.
+
+    Args:
+        params: what is trained.
+        size: size of the flow and of the batch.
+        log_prob: from parameters and a batch to log-densities.
+        sample: from parameters and a key to a batch.
+        sample_and_log_prob: the same, with log-densities.
+    """
+    x, key = jnp.asarray(draw_data(size)), jax.random.key(0)
     optimizer = optax.adam(1e-3)
 
     @functools.partial(jax.jit, donate_argnums=(0, 1))
     def step(params, opt_state):
-        value, grads = jax.value_and_grad(loss)(params, x)
+        value, grads = jax.value_and_grad(lambda params: -log_prob(params, x).mean())(params)
         updates, opt_state = optimizer.update(grads, opt_state)
         return optax.apply_updates(params, updates), opt_state, value
 
-    # The first step donates its arguments: others may go on using `params`.
-    state = jax.tree.map(jax.numpy.array, params), optimizer.init(params)
+    # A step donates its arguments: the other calls go on using `params`.
+    state = jax.tree.map(jnp.array, params), optimizer.init(params)
 
-    def call():
+    def train_step():
         nonlocal state
         *state, value = step(*state)
         return value
 
-    return call, sum(leaf.size for leaf in jax.tree.leaves(params))
+    calls = (
+        train_step,
+        lambda: log_prob(params, x),
+        lambda: sample(params, key),
+        lambda: sample_and_log_prob(params, key),
+    )
+    return Contestant(num_parameters(params), dict(zip(MEASURES, calls, strict=True)))

@@ -5,7 +5,7 @@ import jax
 import jax.numpy as jnp
 
 from distrax_flows import modules
-from experiments.benchmarks.peers.contestants import Contestant, draw_data, train_step
+from experiments.benchmarks.peers.contestants import Contestant, draw_data, in_jax
 from experiments.benchmarks.peers.settings import Size, num_params
 
 
@@ -22,30 +22,22 @@ def make(name: str, size: Size) -> Contestant:
         params = modules.MADE(size.event, num, sizes)(x)
         return params, params[..., 0]
 
-    layer = hk.without_apply_rng(
-        hk.transform(autoregressive if name in ("maf", "nsf_autoregressive") else coupling)
-    )
+    is_autoregressive = name in ("maf", "nsf_autoregressive")
+    layer = hk.without_apply_rng(hk.transform(autoregressive if is_autoregressive else coupling))
 
+    @jax.jit
     def total(params, x):
-        """The sum of all that the networks say, for each row."""
+        """The sum of all that the networks return, for each row."""
 
         def one(x, params):
-            said, x = layer.apply(params, x)
-            return x, said.sum(axis=(-1, -2))
+            returned, x = layer.apply(params, x)
+            return x, returned.sum(axis=(-1, -2))
 
         return jax.lax.scan(one, x, params)[1].sum(axis=0)
 
     x = jnp.asarray(draw_data(size))
-    params = jax.vmap(lambda key: layer.init(key, x))(
-        jax.random.split(jax.random.key(0), size.layers)
-    )
-    step, count = train_step(lambda params, x: total(params, x).mean(), params, x)
-    evaluate = jax.jit(total)
+    keys = jax.random.split(jax.random.key(0), size.layers)
+    params = jax.vmap(lambda key: layer.init(key, x))(keys)
     # A flow samples at this cost, too, if at all.
-    calls = {
-        "train step": step,
-        "log_prob": lambda: evaluate(params, x),
-        "sample": lambda: evaluate(params, x),
-        "sample_and_log_prob": lambda: evaluate(params, x),
-    }
-    return Contestant(count, calls)
+    sample = lambda params, key: total(params, x)  # noqa: E731
+    return in_jax(params, size, total, sample, sample)

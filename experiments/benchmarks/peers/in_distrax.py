@@ -5,7 +5,7 @@ import haiku as hk
 import jax
 import jax.numpy as jnp
 
-from experiments.benchmarks.peers.contestants import Contestant, draw_data, train_step
+from experiments.benchmarks.peers.contestants import Contestant, draw_data, in_jax
 from experiments.benchmarks.peers.settings import SPLINE_END, Size, num_params
 
 
@@ -39,20 +39,10 @@ def make(name: str, size: Size) -> Contestant | None:
     def transformed(method):
         return hk.without_apply_rng(hk.transform(lambda *args: method(make_flow(), *args)))
 
-    x = jnp.asarray(draw_data(size))
-    key = jax.random.key(0)
     log_prob = transformed(lambda flow, x: flow.log_prob(x))
-    draw = transformed(lambda flow, key: flow.sample(seed=key, sample_shape=size.batch))
+    sample = transformed(lambda flow, key: flow.sample(seed=key, sample_shape=size.batch))
     both = transformed(
         lambda flow, key: flow.sample_and_log_prob(seed=key, sample_shape=size.batch)
     )
-    params = jax.jit(log_prob.init)(key, x)
-    step, count = train_step(lambda params, x: -log_prob.apply(params, x).mean(), params, x)
-    evaluate, sample, sample_both = (jax.jit(f.apply) for f in (log_prob, draw, both))
-    calls = {
-        "train step": step,
-        "log_prob": lambda: evaluate(params, x),
-        "sample": lambda: sample(params, key),
-        "sample_and_log_prob": lambda: sample_both(params, key),
-    }
-    return Contestant(count, calls)
+    params = jax.jit(log_prob.init)(jax.random.key(0), jnp.asarray(draw_data(size)))
+    return in_jax(params, size, *(jax.jit(f.apply) for f in (log_prob, sample, both)))

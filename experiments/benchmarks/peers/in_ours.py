@@ -6,7 +6,7 @@ import jax
 import jax.numpy as jnp
 
 import distrax_flows as dxf
-from experiments.benchmarks.peers.contestants import Contestant, draw_data, train_step
+from experiments.benchmarks.peers.contestants import Contestant, draw_data, in_jax
 from experiments.benchmarks.peers.settings import Size
 
 # The peers' spline flows have splines alone, where those of ours have affine maps beside them.
@@ -19,20 +19,17 @@ BUILDERS = {
 
 
 def make(name: str, size: Size, *, unroll: bool = False) -> Contestant:
-    """The flow of that name, as it comes, or with each layer compiled by itself."""
-    build = BUILDERS[name]
-    sizes = (size.hidden, size.hidden)
+    """The flow of that name, as it comes, or with each layer compiled separately."""
+    sizes, shape = (size.hidden, size.hidden), (size.batch,)
     flow = dxf.transform(
-        lambda: build(size.event, num_layers=size.layers, hidden_sizes=sizes, unroll=unroll)
+        lambda: BUILDERS[name](
+            size.event, num_layers=size.layers, hidden_sizes=sizes, unroll=unroll
+        )
     )
-    x = jnp.asarray(draw_data(size))
-    key, shape = jax.random.key(0), (size.batch,)
-    params = flow.init(key, x)
-    step, num_params = train_step(lambda params, x: -flow.log_prob(params, x).mean(), params, x)
-    calls = {
-        "train step": step,
-        "log_prob": lambda: flow.log_prob(params, x),
-        "sample": lambda: flow.sample(params, key, shape),
-        "sample_and_log_prob": lambda: flow.sample_and_log_prob(params, key, shape),
-    }
-    return Contestant(num_params, calls)
+    return in_jax(
+        flow.init(jax.random.key(0), jnp.asarray(draw_data(size))),
+        size,
+        flow.log_prob,
+        lambda params, key: flow.sample(params, key, shape),
+        lambda params, key: flow.sample_and_log_prob(params, key, shape),
+    )

@@ -5,7 +5,7 @@ import torch
 import zuko
 
 from experiments.benchmarks.peers.contestants import Contestant, draw_data
-from experiments.benchmarks.peers.settings import NUM_BINS, Size
+from experiments.benchmarks.peers.settings import MEASURES, NUM_BINS, Size
 
 
 def make(name: str, size: Size) -> Contestant:
@@ -51,10 +51,5 @@ def make(name: str, size: Size) -> Contestant:
         return wait(flow().rsample_and_log_prob((size.batch,)))
 
     num_params = sum(p.numel() for p in flow.parameters() if p.requires_grad)
-    calls = {
-        "train step": step,
-        "log_prob": log_prob,
-        "sample": sample,
-        "sample_and_log_prob": both,
-    }
+    calls = dict(zip(MEASURES, (step, log_prob, sample, both), strict=True))
     return Contestant(num_params, calls)
