@@ -1,7 +1,7 @@
 """Scores of fits, what they cost, and what JAX keeps between runs."""
 
 import os
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -9,7 +9,6 @@ import jax
 import numpy as np
 
 import distrax_flows as dxf
-from experiments._summary import format_table as format_table
 from experiments._table import Row
 
 # The size of the batches of `plotting.density_grid` too, so that both compile as one.
@@ -73,14 +72,3 @@ def machine_cells() -> Row:
 def num_parameters(params: Any) -> int:
     """The number of scalars in a pytree of parameters."""
     return sum(leaf.size for leaf in jax.tree.leaves(params))
-
-
-def device_name() -> str:
-    """What JAX computes on, such as `cpu` or `NVIDIA H100 80GB HBM3`."""
-    return jax.devices()[0].device_kind
-
-
-def known(values: Iterable[float]) -> np.ndarray:
-    """The values without NaNs, such as compile times of fits too short to tell; NaN if none is."""
-    values = np.fromiter(values, float)
-    return values[~np.isnan(values)] if not np.isnan(values).all() else values
