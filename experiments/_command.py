@@ -39,10 +39,7 @@ def quick_means(**values: Any) -> Callable[[type[S]], type[S]]:
 
 
 def check(
-    settings: Any,
-    *,
-    choices: Mapping[str, Collection[Any]] = {},
-    least: Mapping[str, float] = {},
+    settings: Any, *, choices: Mapping[str, Collection[Any]] = {}, least: Mapping[str, float] = {}
 ) -> None:
     """Refuses settings that are empty, too small, repeated or not among the choices.
 

@@ -83,10 +83,7 @@ def draw_degrees(path: Path, fits: Sequence[Finished]) -> None:
 
 
 def compare(
-    ax: Axes,
-    y: Float[Array, " N"],
-    exact: Float[Array, " N"],
-    fitted: Float[Array, " N"],
+    ax: Axes, y: Float[Array, " N"], exact: Float[Array, " N"], fitted: Float[Array, " N"]
 ) -> None:
     """The exact density as an area, the fitted one as a line."""
     ax.fill_between(y, exact, color=_FILL, linewidth=0, label="exact")

@@ -61,9 +61,7 @@ class Branches(NamedTuple):
 def branches(x: Float[Array, "..."]) -> Branches:
     """Apart where x is large, merged where it is small; both widths and weights vary."""
     return Branches(
-        upper_weight=jax.nn.sigmoid(1.5 * x),
-        loc=1 + x,
-        scale=0.4 + 0.15 * jnp.sin(4 * x),
+        upper_weight=jax.nn.sigmoid(1.5 * x), loc=1 + x, scale=0.4 + 0.15 * jnp.sin(4 * x)
     )
 
 

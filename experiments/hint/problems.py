@@ -55,10 +55,7 @@ class Posterior(NamedTuple):
         """The marginal of the first `num` dimensions."""
         # A leading block of a Cholesky factor is the factor of the leading block.
         return Posterior(
-            self.log_weights,
-            self.shift[..., :num],
-            self.offsets[:, :num],
-            self.factor[:num, :num],
+            self.log_weights, self.shift[..., :num], self.offsets[:, :num], self.factor[:num, :num]
         )
 
 

@@ -81,10 +81,7 @@ _SMALL_SET = Recipe(
 _WINE = _SMALL_SET._replace(hidden_sizes=(32,), learning_rate=3e-4, eval_every=25, patience=30)
 _DIGITS = _SMALL_SET._replace(batch_size=128)
 _SMALL_SETS = {
-    "breast_cancer": (
-        _SMALL_SET,
-        _SMALL_SET._replace(hidden_sizes=(128,), weight_decay=3.0),
-    ),
+    "breast_cancer": (_SMALL_SET, _SMALL_SET._replace(hidden_sizes=(128,), weight_decay=3.0)),
     "wine": (_WINE, _WINE),
     "digits": (_DIGITS, _DIGITS._replace(hidden_sizes=(128,), weight_decay=3.0)),
 }

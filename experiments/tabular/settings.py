@@ -15,28 +15,22 @@ class Settings:
 
     # Names of sets (also power, gas, hepmass, miniboone, bsds300), or paths of files.
     datasets: tuple[str, ...] = ("breast_cancer", "wine", "digits")
-    # Folder with the files of the five sets, as their authors lay them out.
-    data_dir: Path = Path("data")
+    data_dir: Path = Path("data")  # Folder with the files of the five sets, as authors have them.
     flows: tuple[str, ...] = tuple(FLOWS)  # Flows to fit.
-    # A split of the rows and a fit for each; pictures show the first.
-    seeds: tuple[int, ...] = (0, 1, 2)
+    seeds: tuple[int, ...] = (0, 1, 2)  # A split and a fit for each; pictures show the first.
     # Layers of each flow. This and what follows: by data set and flow if not given.
     num_layers: int | None = None
     hidden_sizes: tuple[int, ...] | None = None  # Hidden units of each network.
     num_bins: int | None = None  # Bins of each spline.
     learning_rate: float | None = None  # Of Adam at the start; it falls to zero by a cosine.
-    # By how much a step shrinks the networks' matrices, times the learning rate.
-    weight_decay: float | None = None
-    # Of the moving average of the parameters, which is what is validated and kept.
-    ema_decay: float | None = None
+    weight_decay: float | None = None  # How much a step shrinks matrices, times the learning rate.
+    ema_decay: float | None = None  # Of the average of parameters that is validated and kept.
     batch_size: int | None = None  # Rows of a batch, at most all.
     num_steps: int | None = None  # Training steps of a fit, at most.
     eval_every: int | None = None  # Steps between validations.
-    # A fit ends when so many validations in a row have brought no improvement.
-    patience: int | None = None
+    patience: int | None = None  # Validations without improvement that end a fit.
     output: Path = Path("figures/tabular")  # Folder to write into.
-    # Folder for checkpoints of each fit, from which an interrupted one goes on.
-    checkpoints: Path | None = None
+    checkpoints: Path | None = None  # Folder for checkpoints, from which interrupted fits go on.
     resume: bool = False  # Keep the rows of `results.csv`, and do the fits that are missing.
     quick: bool = False  # Small flows, few steps and one seed.
 
