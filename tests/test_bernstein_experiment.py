@@ -28,6 +28,7 @@ def output(tmp_path_factory):
     return output
 
 
+@pytest.mark.slow
 def test_table(output):
     with (output / "results.csv").open(newline="") as file:
         rows = list(csv.DictReader(file))
@@ -53,6 +54,7 @@ def test_table(output):
     assert float(regressions["bernstein"]["coverage_90"]) == pytest.approx(0.9, abs=0.04)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", PICTURES)
 def test_pictures(output, name):
     assert 0 < (output / name).stat().st_size < 300_000
@@ -74,6 +76,7 @@ def line_fit():
     return flow, jax.tree.unflatten(treedef, moved)
 
 
+@pytest.mark.slow
 def test_stages_are_the_flow(line_fit):
     flow, params = line_fit
     stages = take_apart(params, DEGREE)
@@ -90,6 +93,7 @@ def test_stages_are_the_flow(line_fit):
     assert np.abs(np.diff(stages.polynomial.coefficients, n=2)).max() > 0.1
 
 
+@pytest.mark.slow
 def test_column_log_probs(line_fit):
     flow, params = line_fit
     y = jnp.linspace(-8.0, 8.0, 101)[:, None]

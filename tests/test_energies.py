@@ -80,6 +80,7 @@ def test_scores(name):
         assert value["ess"] == pytest.approx(1 / integral(p**2 / q), rel=0.1)
 
 
+@pytest.mark.slow
 def test_energies(tmp_path, monkeypatch, capsys):
     settings = Settings(
         flows=("radial", "realnvp"), densities=("u1", "u4"), quick=True, output=tmp_path

@@ -126,6 +126,7 @@ def start(*command):
     )
 
 
+@pytest.mark.slow
 def test_ctrl_c_keeps_the_rows_that_are_finished(hears, tmp_path):
     process = start(
         "-m", "experiments.gaussian_mixtures", "--quick", "--dimensions", 1, "--num-steps", 100,
@@ -148,6 +149,7 @@ def test_ctrl_c_keeps_the_rows_that_are_finished(hears, tmp_path):
     assert all(float(row["nll"]) > 0 for row in rows)
 
 
+@pytest.mark.slow
 def test_ctrl_c_while_it_starts(hears, tmp_path):
     """Imports take seconds, and may swallow an exception."""
     process = start("-X", "importtime", "-m", "experiments.rotation", "--output", tmp_path)

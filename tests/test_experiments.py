@@ -44,6 +44,7 @@ def assert_picture(path):
     assert pixels.std() > 10  # not blank
 
 
+@pytest.mark.slow
 def test_toy_densities(tmp_path):
     toy_densities.main(Settings(quick=True, output=tmp_path))
     assert_table(tmp_path / "results.csv")
@@ -80,6 +81,7 @@ def assert_table(path):
         assert "standardised" in row["means"]
 
 
+@pytest.mark.slow
 def test_toy_densities_resume(tmp_path):
     settings = Settings(flows=("maf",), quick=True, output=tmp_path)
     toy_densities.main(settings)
@@ -229,6 +231,7 @@ def test_rotation_refuses(tmp_path):
         rotation.main(rotation.Settings(num_samples=0, output=tmp_path))
 
 
+@pytest.mark.slow
 def test_as_a_command(tmp_path):
     command = [sys.executable, "-m", "experiments.rotation", "--quick", "--output", tmp_path]
     done = subprocess.run(command, cwd=REPOSITORY, capture_output=True, text=True)

@@ -112,6 +112,7 @@ def test_equal_numbers_of_parameters(problem, num_layers):
     assert max(counts) < 1.03 * min(counts)
 
 
+@pytest.mark.slow
 def test_hint(tmp_path):
     hint.main(Settings(problems=("chord",), quick=True, output=tmp_path))
     for name in ("chord", "calibration"):
@@ -131,6 +132,7 @@ def test_hint(tmp_path):
         assert float(row["calibration_error"]) < 0.1
 
 
+@pytest.mark.slow
 def test_picture_of_the_gaussian(tmp_path):
     posterior = Finished({"posterior": "exact"}, Scored(exact(gaussian()), LEVELS))
     draw_gaussian(tmp_path / "gaussian.png", gaussian(), [posterior])

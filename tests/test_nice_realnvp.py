@@ -25,6 +25,7 @@ def read(path):
         return list(csv.DictReader(file))
 
 
+@pytest.mark.slow
 def test_nice_realnvp(tmp_path):
     models = ("realnvp_batch_norm",)
     settings = Settings(quick=True, densities=("moons",), models=models, output=tmp_path)
@@ -135,6 +136,7 @@ def test_even_odd_splits():
     )
 
 
+@pytest.mark.slow
 def test_nice_rests_at_the_identity_on_mirrored_data():
     """What the experiment starts off the identity for."""
     flow = make_flow("nice", 2, num_layers=3, hidden_sizes=(8,), base="logistic")

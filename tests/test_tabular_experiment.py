@@ -56,6 +56,7 @@ def assert_picture(path):
     assert pixels.std() > 10  # not blank
 
 
+@pytest.mark.slow
 def test_tabular(table, tmp_path, capsys, monkeypatch):
     output, checkpoints = tmp_path / "output", tmp_path / "checkpoints"
     settings = Settings(
@@ -213,6 +214,7 @@ def test_published_figures_stand_beside():
     assert beside_published(Splits("wine", *parts), ROWS) == []
 
 
+@pytest.mark.slow
 def test_picture_of_digits(tmp_path):
     x = np.random.default_rng(0).normal(size=(90, 64))
     fits = [

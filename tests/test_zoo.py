@@ -88,6 +88,7 @@ def test_an_entry_is_the_flow_it_is_named_after(name):
     assert has_networks == (ZOO[name].learning_rate == 1e-3)
 
 
+@pytest.mark.slow
 def test_flow_zoo(tmp_path):
     settings = ZooSettings(flows=("independent-spline",), quick=True, repeats=2, output=tmp_path)
     flow_zoo.main(settings)
@@ -125,6 +126,7 @@ def _mutual_information(density):
     return np.sum(p[inside] * np.log(p[inside] / product[inside]))
 
 
+@pytest.mark.slow
 def test_gaussian_mixtures(tmp_path):
     settings = MixtureSettings(
         flows=("nsf_coupling",), dimensions=(1,), quick=True, output=tmp_path
