@@ -1,5 +1,6 @@
 """Base class of the bijectors: floating-point events, and equality by value."""
 
+from collections.abc import Callable
 from typing import Any
 
 import distrax
@@ -9,7 +10,10 @@ import jax.numpy as jnp
 import numpy as np
 from jax.core import Tracer
 
-__all__ = ["Bijector"]
+__all__ = ["Bijector", "Direction", "forward", "inverse"]
+
+# Applies a bijector to an array in one of its directions, and returns the output and the log-det.
+Direction = Callable[[distrax.Bijector, Any], tuple[jax.Array, jax.Array]]
 
 
 class Bijector(distrax.Bijector):
@@ -40,6 +44,16 @@ class Bijector(distrax.Bijector):
         dtypes = {leaf.dtype for leaf in jax.tree.leaves(self) if isinstance(leaf, jax.Array)}
         dtype = jnp.result_type(x, *(d for d in dtypes if jnp.issubdtype(d, jnp.floating)))
         return x.astype(dtype if jnp.issubdtype(dtype, jnp.floating) else jnp.result_type(x, 1.0))
+
+
+def forward(bijector: distrax.Bijector, x: Any) -> tuple[jax.Array, jax.Array]:
+    """Apply a bijector; a `Direction`."""
+    return bijector.forward_and_log_det(x)  # pyright: ignore[reportReturnType]
+
+
+def inverse(bijector: distrax.Bijector, y: Any) -> tuple[jax.Array, jax.Array]:
+    """Apply the inverse of a bijector; a `Direction`."""
+    return bijector.inverse_and_log_det(y)  # pyright: ignore[reportReturnType]
 
 
 def _same(a: Any, b: Any) -> bool:

@@ -1,5 +1,6 @@
 """A scalar bijector per dimension."""
 
+import functools
 from collections.abc import Sequence
 
 import distrax
@@ -8,7 +9,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
 
-from distrax_flows.bijectors._base import Bijector
+from distrax_flows.bijectors._base import Bijector, Direction, forward, inverse
 
 __all__ = ["Columns"]
 
@@ -77,16 +78,16 @@ class Columns(Bijector):
     ) -> tuple[Float[Array, "... D"], Float[Array, "..."]]:
         """Apply each dimension's bijector."""
         x = self._as_events(x)
-        return self._apply("forward_and_log_det", x)
+        return self._apply(forward, x)
 
     def inverse_and_log_det(
         self, y: Float[Array, "... D"]
     ) -> tuple[Float[Array, "... D"], Float[Array, "..."]]:
         """Apply the inverse of each dimension's bijector."""
         y = self._as_events(y)
-        return self._apply("inverse_and_log_det", y)
+        return self._apply(inverse, y)
 
-    def _apply(self, method, x):
+    def _apply(self, direction: Direction, x: jax.Array):
         order = np.concatenate(self._columns)
         if x.shape[-1] != order.size:
             raise ValueError(
@@ -99,7 +100,7 @@ class Columns(Bijector):
             log_det = jnp.zeros_like(part)
             if bijector is not None:
                 # Mapped over its columns, a bijector sees only the batch axes, like its parameters.
-                part, log_det = jax.vmap(getattr(bijector, method), -1, -1)(part)
+                part, log_det = jax.vmap(functools.partial(direction, bijector), -1, -1)(part)
             parts.append(part)
             log_dets.append(log_det)
         batch_shape = jnp.broadcast_shapes(*(part.shape[:-1] for part in parts))

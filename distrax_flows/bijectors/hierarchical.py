@@ -1,6 +1,6 @@
 """Hierarchical coupling (HINT)."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import jax
 import jax.numpy as jnp
@@ -8,7 +8,7 @@ from jaxtyping import Array, Float
 
 from distrax_flows._core.checks import check_scalar
 from distrax_flows._core.types import BijectorFn
-from distrax_flows.bijectors._base import Bijector
+from distrax_flows.bijectors._base import Bijector, Direction, forward, inverse
 
 __all__ = ["HierarchicalCoupling", "coupling_tree"]
 
@@ -84,16 +84,16 @@ class HierarchicalCoupling(Bijector):
     ) -> tuple[Float[Array, "... D"], Float[Array, "..."]]:
         """Apply the inner couplings first, in one pass."""
         x = self._as_events(x)
-        return self._couple("forward_and_log_det", x, coupling_tree(x.shape[-1]))
+        return self._couple(forward, x, coupling_tree(x.shape[-1]))
 
     def inverse_and_log_det(
         self, y: Float[Array, "... D"]
     ) -> tuple[Float[Array, "... D"], Float[Array, "..."]]:
         """Undo the outer couplings first, in one pass."""
         y = self._as_events(y)
-        return self._couple("inverse_and_log_det", y, coupling_tree(y.shape[-1])[::-1])
+        return self._couple(inverse, y, coupling_tree(y.shape[-1])[::-1])
 
-    def _couple(self, method, x, nodes):
+    def _couple(self, direction: Direction, x: jax.Array, nodes: Sequence[Node]):
         """Apply the couplings one by one, each on the upper half already transformed."""
         log_det = jnp.zeros(x.shape[:-1], x.dtype)
         for node in nodes:
@@ -102,13 +102,11 @@ class HierarchicalCoupling(Bijector):
             # The parameters may have batch axes that the event lacks.
             batch_shape = jnp.broadcast_shapes(x.shape[:-1], params.shape[:-2])
             x = jnp.broadcast_to(x, batch_shape + x.shape[-1:])
-            lower, lower_log_det = getattr(self._scalars(params), method)(x[..., split:stop])
+            scalars = check_scalar("bijector", self._bijector(params))
+            lower, lower_log_det = direction(scalars, x[..., split:stop])
             x = jnp.concatenate([x[..., :split], lower, x[..., stop:]], axis=-1)
             log_det = jnp.broadcast_to(log_det, batch_shape) + jnp.sum(lower_log_det, axis=-1)
         return x, log_det
-
-    def _scalars(self, params):
-        return check_scalar("bijector", self._bijector(params))
 
 
 def coupling_tree(event_size: int) -> tuple[Node, ...]:

@@ -9,7 +9,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float
 
 from distrax_flows._core.numerics import KEPT, vary_like
-from distrax_flows.bijectors._base import Bijector
+from distrax_flows.bijectors._base import Bijector, Direction, forward, inverse
 
 __all__ = ["ScanChain"]
 
@@ -91,18 +91,18 @@ class ScanChain(Bijector):
     ) -> tuple[Float[Array, "..."], Float[Array, "..."]]:
         """Apply the layers first to last."""
         x = self._as_events(x)
-        return self._scan("forward_and_log_det", x, reverse=False)
+        return self._scan(forward, x, reverse=False)
 
     def inverse_and_log_det(
         self, y: Float[Array, "..."]
     ) -> tuple[Float[Array, "..."], Float[Array, "..."]]:
         """Undo the layers last to first."""
         y = self._as_events(y)
-        return self._scan("inverse_and_log_det", y, reverse=True)
+        return self._scan(inverse, y, reverse=True)
 
-    def _scan(self, method, x, *, reverse):
+    def _scan(self, direction: Direction, x: Any, *, reverse: bool):
         def apply(params, x):
-            return getattr(self._layer_fn(params), method)(x), None
+            return direction(self._layer_fn(params), x), None
 
         out, _ = scan_layers(
             apply, self._params, x, reverse=reverse, remat=self._remat, unroll=self._unroll

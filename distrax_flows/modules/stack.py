@@ -11,6 +11,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float
 
 from distrax_flows._core.checks import check_non_negative_int, check_positive_int
+from distrax_flows.bijectors._base import Direction, forward, inverse
 from distrax_flows.bijectors.scan_chain import ScanChain, scan_layers, unstack
 from distrax_flows.modules.learned import Learned
 
@@ -74,8 +75,8 @@ class Stack(hk.Module):
     def __call__(self, x: Float[Array, "..."], *given: Any) -> distrax.Bijector:
         """Return the chain of all repetitions; `forward` applies the first one first."""
 
-        def call(method, x):
-            return getattr(Learned(lambda x: self._layer(x, *given), self._event_ndims), method)(x)
+        def call(direction, x):
+            return direction(Learned(lambda x: self._layer(x, *given), self._event_ndims), x)
 
         layer = hk.transform_with_state(call)
         params, state, update = self._variables(layer, x)
@@ -98,8 +99,8 @@ class Stack(hk.Module):
 
         def init(key, x):
             def init_one(x, key):
-                params, state = layer.init(key, "inverse", x)
-                x, _ = layer.apply(params, state, jax.random.fold_in(key, 1), "inverse", x)
+                params, state = layer.init(key, inverse, x)
+                (x, _), _ = layer.apply(params, state, jax.random.fold_in(key, 1), inverse, x)
                 return x, (params, state)
 
             keys = jax.random.split(key, self._num_layers)
@@ -144,15 +145,17 @@ class _Applied(distrax.Bijector):
         return "Layer"
 
     def forward_and_log_det(self, x: Any):
-        return self.call("forward_and_log_det", x)[0]
+        return self.call(forward, x)[0]
 
     def inverse_and_log_det(self, y: Any):
-        return self.call("inverse_and_log_det", y)[0]
+        return self.call(inverse, y)[0]
 
-    def call(self, method: str, x: jax.Array) -> tuple[tuple[jax.Array, jax.Array], hk.State]:
-        """Return the result of a method, and the new state."""
+    def call(
+        self, direction: Direction, x: jax.Array
+    ) -> tuple[tuple[jax.Array, jax.Array], hk.State]:
+        """Apply the layer in a direction; return output and log-det, and the new state."""
         _, params, state, key = self._layer
-        return self._apply(params, state, key, method, x)
+        return self._apply(params, state, key, direction, x)
 
 
 class StatefulChain(distrax.Bijector):
@@ -172,15 +175,15 @@ class StatefulChain(distrax.Bijector):
 
     def forward_and_log_det(self, x):
         """Apply the layers first to last."""
-        return self._scan("forward_and_log_det", x, reverse=False)
+        return self._scan(forward, x, reverse=False)
 
     def inverse_and_log_det(self, y):
         """Undo the layers last to first."""
-        return self._scan("inverse_and_log_det", y, reverse=True)
+        return self._scan(inverse, y, reverse=True)
 
-    def _scan(self, method, x, *, reverse):
+    def _scan(self, direction: Direction, x: Any, *, reverse: bool):
         def apply(layer, x):
-            return self._apply(layer).call(method, x)
+            return self._apply(layer).call(direction, x)
 
         out, state = scan_layers(apply, self._layers, x, reverse=reverse, **self._options)
         self._update(state)

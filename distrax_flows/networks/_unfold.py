@@ -1,7 +1,7 @@
 """Evaluation of a masked network one dimension at a time, at about the cost of one evaluation."""
 
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -64,46 +64,34 @@ def unfold(
 
     def run_block(known, block):
         starts, counts, offsets, inputs = block
-
-        def part(array, n):
-            """Return the rows of the block's units, of the inputs (n = 0) or of layer n."""
-            return _rows(array, starts[n], units[n].block_width)
-
-        columns = [
-            _columns(weight, starts[n + 1], units[n + 1].block_width)
+        slices = [_Slice(starts[n], layer.block_width) for n, layer in enumerate(units)]
+        layers = [
+            _block_layer(
+                weight,
+                own[n],
+                below=slices[n],
+                above=slices[n + 1],
+                earlier=(known[n], counts[n]) if len(grid) > 1 else None,
+            )
             for n, weight in enumerate(weights)
         ]
-        sums = None
-        if len(grid) > 1:
-            earlier = [jnp.arange(len(c))[:, None] < counts[n] for n, c in enumerate(columns)]
-            from_earlier = [jnp.where(*args, 0) for args in zip(earlier, columns, strict=True)]
-            sums = list(map(_product, from_earlier, known))
-            columns = [jnp.where(e, 0, c) for e, c in zip(earlier, columns, strict=True)]
-        columns = [part(array, n) for n, array in enumerate(columns)]
-        brought = [None if array is None else part(array, n + 1) for n, array in enumerate(own)]
-
-        def new_units(n, inputs, offset):
-            """Return the units that layer n computes in this step."""
-            width = units[n + 1].width
-            new = _product(_columns(columns[n], offset, width), inputs)
-            if sums is not None:
-                new += _rows(sums[n], offset, width)
-            rows = brought[n]
-            new = activate(n, new, None if rows is None else _rows(rows, offset, width))
-            return new + _rows(inputs, offset, width) if residual and 0 < n < num_hidden else new
 
         def run_step(local, step):
             offsets, inputs = step
             local = list(local)
             for n in range(num_hidden):
-                new = new_units(n, local[n], offsets[n + 1])
-                local[n + 1] = _write(local[n + 1], new, offsets[n + 1])
-            params = new_units(num_hidden, local[-1], offsets[-1])
+                at = _Slice(offsets[n + 1], units[n + 1].width)
+                new = activate(n, *layers[n].new_units(local[n], at))
+                if residual and n > 0:
+                    new += at.rows(local[n])
+                local[n + 1] = _write(local[n + 1], new, at.start)
+            at = _Slice(offsets[-1], units[-1].width)
+            params = activate(num_hidden, *layers[-1].new_units(local[-1], at))
             x, out = decide(jnp.moveaxis(params, 0, -1), inputs)
             local[0] = _write(local[0], x[None], offsets[0])
             return tuple(local), (x, out)
 
-        local = tuple(part(array, n) for n, array in enumerate(known))
+        local = tuple(at.rows(array) for at, array in zip(slices, known, strict=False))
         local, results = jax.lax.scan(run_step, local, (offsets, inputs))
         return tuple(map(_write, known, local, starts)), results
 
@@ -112,12 +100,16 @@ def unfold(
 
     nothing = [jnp.zeros((weight.shape[0], *batch_shape), weight.dtype) for weight in weights]
     nothing = tuple(vary_like(nothing, inputs, weights, own))
-    tables = (
-        np.stack([getattr(layer, name) for layer in units], axis=-1).astype(np.int32)
-        for name in ("starts", "counts", "offsets")
+    starts, counts, offsets = (
+        np.stack(of_layers, axis=-1).astype(np.int32)
+        for of_layers in (
+            [layer.starts for layer in units],
+            [layer.counts for layer in units],
+            [layer.offsets for layer in units],
+        )
     )
     inputs = jax.tree.map(blocks, inputs)
-    _, results = jax.lax.scan(run_block, nothing, (*tables, inputs))
+    _, results = jax.lax.scan(run_block, nothing, (starts, counts, offsets, inputs))
     return jax.tree.map(lambda array: jax.lax.collapse(array, 0, 2)[:event_size], results)
 
 
@@ -147,12 +139,60 @@ class _Units:
         self.offsets = firsts - self.starts[:, None]
 
 
-def _rows(array: jax.Array, start: jax.Array, width: int) -> jax.Array:
-    return jax.lax.dynamic_slice_in_dim(array, start, width, axis=0)
+class _Slice(NamedTuple):
+    """Consecutive units of a layer."""
+
+    start: jax.Array
+    width: int
+
+    def rows(self, array: jax.Array) -> jax.Array:
+        return jax.lax.dynamic_slice_in_dim(array, *self, axis=0)
+
+    def columns(self, array: jax.Array) -> jax.Array:
+        return jax.lax.dynamic_slice_in_dim(array, *self, axis=1)
 
 
-def _columns(array: jax.Array, start: jax.Array, width: int) -> jax.Array:
-    return jax.lax.dynamic_slice_in_dim(array, start, width, axis=1)
+class _BlockLayer(NamedTuple):
+    """A layer cut down to its new units of a block, and their inputs of the same block.
+
+    Attributes:
+        weight: `[in, out]`.
+        from_earlier: what the new units get from units of earlier blocks, `[out, ...]`; None in the
+            only block.
+        own: values that belong to the new units, or None.
+    """
+
+    weight: jax.Array
+    from_earlier: jax.Array | None
+    own: jax.Array | None
+
+    def new_units(self, inputs: jax.Array, at: _Slice) -> tuple[jax.Array, jax.Array | None]:
+        """Return the input sums of the new units of a step, and their rows of `own`."""
+        sums = _product(at.columns(self.weight), inputs)
+        if self.from_earlier is not None:
+            sums += at.rows(self.from_earlier)
+        return sums, None if self.own is None else at.rows(self.own)
+
+
+def _block_layer(
+    weight: jax.Array,
+    own: jax.Array | None,
+    *,
+    below: _Slice,
+    above: _Slice,
+    earlier: tuple[jax.Array, jax.Array] | None,
+) -> _BlockLayer:
+    """Cut a layer down to a block: from the units of `below` to those of `above`.
+
+    `earlier` holds all units of the layer below, and the number of those from earlier blocks.
+    """
+    columns, from_earlier = above.columns(weight), None
+    if earlier is not None:
+        known, count = earlier
+        is_earlier = jnp.arange(len(columns))[:, None] < count
+        from_earlier = _product(jnp.where(is_earlier, columns, 0), known)
+        columns = jnp.where(is_earlier, 0, columns)
+    return _BlockLayer(below.rows(columns), from_earlier, None if own is None else above.rows(own))
 
 
 def _write(array: jax.Array, rows: jax.Array, start: jax.Array) -> jax.Array:
