@@ -14,6 +14,7 @@ from distrax_flows.training._data import Batch, Table
 __all__ = [
     "Batches",
     "each_key",
+    "of_fit",
     "read_rows",
     "split_keys",
     "step_keys",
@@ -29,6 +30,11 @@ def each_key(f: Callable, keys: jax.Array) -> Callable:
 def split_keys(keys: jax.Array) -> tuple[jax.Array, jax.Array]:
     """Split each key in two."""
     return each_key(lambda key: tuple(jax.random.split(key)), keys)(keys)
+
+
+def of_fit(tree: Any, keys: jax.Array, fit: int = 0) -> Any:
+    """Return what belongs to one fit: `tree` itself unless there are several keys."""
+    return jax.tree.map(lambda leaf: leaf[fit], tree) if keys.ndim else tree
 
 
 @jax.jit

@@ -17,7 +17,7 @@ from distrax_flows._core.options import takes
 from distrax_flows._core.types import Shape
 from distrax_flows.functional._chunks import cut
 from distrax_flows.functional.flow import Flow, Params, StatefulFlow, event_shape_of
-from distrax_flows.training._batches import Batches, each_key, split_keys, table_batches
+from distrax_flows.training._batches import Batches, each_key, of_fit, split_keys, table_batches
 from distrax_flows.training._data import Batch, check_columns_vary, check_data
 from distrax_flows.training._loop import chunk_size
 from distrax_flows.training._outliers import warn_of_outliers
@@ -160,7 +160,7 @@ def fit(
         chunk = chunk_size(num_steps, options.get("eval_every"), batches)
         params = _init(flow, init_keys, batches, chunk, event_shape)
     if table is not None:
-        one: Any = jax.tree.map(lambda leaf: leaf[0], params) if keys.ndim else params
+        one = of_fit(params, keys)
         warn_of_outliers(one[0] if isinstance(flow, StatefulFlow) else one, table, names)
         if isinstance(objective, MaximumLikelihood):
             check_support(evaluation_of(flow), one, table, jax.random.key(0))
@@ -253,5 +253,5 @@ def _check_absent(**arguments: Any) -> None:
         if value is not None:
             raise ValueError(
                 f"`{name}` must be None where `data` is a function or an iterator: let it give "
-                "`(x, context, weights)`, and say `num_steps`."
+                "`(x, context, weights)`, and give `num_steps`."
             )

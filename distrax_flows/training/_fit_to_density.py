@@ -18,12 +18,7 @@ from distrax_flows._core.types import Shape
 from distrax_flows.diagnostics._ends import warn_of_ends
 from distrax_flows.functional._log_density import LogDensityFn, check_log_density
 from distrax_flows.functional.flow import Flow, Params
-from distrax_flows.training._batches import (
-    Batches,
-    each_key,
-    split_keys,
-    table_batches,
-)
+from distrax_flows.training._batches import Batches, each_key, of_fit, split_keys, table_batches
 from distrax_flows.training._data import (
     as_parts,
     check_columns_vary,
@@ -151,7 +146,7 @@ def fit_to_density(
     if params is None:
         init = functools.partial(_init, flow, context)
         params = each_key(init, keys)(init_keys)
-    one = jax.tree.map(lambda leaf: leaf[0], params) if keys.ndim else params
+    one = of_fit(params, keys)
     check_log_density(log_density, flow, one, context)
     forward = None
     if data is None:
@@ -181,7 +176,7 @@ def fit_to_density(
     rows = 1 if context is None else context[..., 0].size
     shape = (max(1_000, _END_SAMPLES // rows),)
     for i, end_key in enumerate(draw_keys.reshape(-1)):
-        one = jax.tree.map(lambda leaf: leaf[i], params) if keys.ndim else params  # noqa: B023
+        one = of_fit(params, keys, i)
         x = flow.sample(one, end_key, shape, context)
         warn_of_ends(flow, one, log_density, x, context)
     return fitted
