@@ -1,4 +1,4 @@
-"""Fits that end early go on, to the bit; bad checkpoints are named, and the one before offered."""
+"""Checkpoints: interrupted fits continue, to the bit; errors name bad ones and the previous one."""
 
 import multiprocessing
 import os
@@ -161,7 +161,7 @@ def test_a_damaged_checkpoint_is_refused_and_the_one_before_offered(copy, damage
         dxf.fit(FLOW, X, resume=True, **options)
     message = str(caught.value)
     assert message.startswith(f"The checkpoint of step 40 in {copy} cannot be read: ")
-    assert "`resume=35` goes on from the one before." in message
+    assert "`resume=35` continues from the previous one." in message
     assert_same(dxf.fit(FLOW, X, resume=35, **options), dxf.fit(FLOW, X, **OPTIONS))
 
 

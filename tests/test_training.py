@@ -1,4 +1,4 @@
-"""Fitting: the maximum-likelihood solution, determinism, and what is compiled when."""
+"""Fitting: the maximum-likelihood solution, determinism, and compilation."""
 
 import re
 import sys
@@ -21,7 +21,7 @@ from distrax_flows.training._streams import function_batches
 
 
 def gaussian_flow(context=None):
-    """`N(shift + context, scale)`, whose maximum-likelihood fit is known."""
+    """`N(shift + slope * context, scale^2)`, whose maximum-likelihood fit is known."""
 
     def layer(x):
         size = x.shape[-1:]
@@ -346,7 +346,7 @@ def test_bad_batches_are_left_out_and_counted():
     assert skipped.history.num_skipped == 3
     assert set(np.flatnonzero(np.isnan(skipped.history.loss))) == bad
 
-    with pytest.raises(dxf.NonFiniteError, match="The last 100 steps were left out"):
+    with pytest.raises(dxf.NonFiniteError, match="The last 100 steps were all skipped"):
         dxf.fit(FLOW, lambda key: x * jnp.nan, num_steps=500, non_finite="skip", **options)
 
 

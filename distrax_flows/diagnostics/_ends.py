@@ -64,14 +64,14 @@ def warn_of_ends(
             drop = np.subtract(log_density(mirrored, *args), log_density(tail, *args))
             outside = ~np.isfinite(flow.log_prob(params, mirrored, context))
             drop = np.median(np.where(outside, -np.inf, drop), axis=0)
-        goes_on = abrupt & (drop > _DROP)
-        if goes_on.any():
-            outermost = np.asarray(tail).reshape(*tail_shape, -1)[0, ..., d][goes_on][0]
+        continues = abrupt & (drop > _DROP)
+        if continues.any():
+            outermost = np.asarray(tail).reshape(*tail_shape, -1)[0, ..., d][continues][0]
             ends.append(f"those of dimension {d} at {outermost:.4g}")
     if ends:
         warn(
-            f"Samples of the flow end where `log_density` goes on: {', '.join(ends)}. What is "
-            "beyond is missing, in `evidence` as well. Let the flow reach beyond the interval of "
+            f"Samples of the flow end where `log_density` continues: {', '.join(ends)}. The mass "
+            "beyond is missing, also from `evidence`. Let the flow reach beyond the interval of "
             "its splines, by `families.chain(families.affine(), families.spline())`, a wider "
             "range, or `standardize=True`; or choose another support."
         )

@@ -126,7 +126,7 @@ class Call:
                     raise
                 raise ValueError(
                     f"`key` must be given to `{method}`: {drawing.module or 'a layer'} of this "
-                    f"flow draws random numbers, `flow.{method}(..., key=jax.random.key(0))`."
+                    f"flow needs random numbers, `flow.{method}(..., key=jax.random.key(0))`."
                 ) from None
 
     def event_shapes(self, context: Any) -> tuple[Shape, Shape]:

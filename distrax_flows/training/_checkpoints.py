@@ -193,9 +193,9 @@ class Checkpoints:
                 return read()
         except Exception as error:
             others = [other for other in self.steps() if other < step]
-            remedy = "There is no other one: remove the folder to start anew."
+            remedy = "There is no earlier one: remove the folder to start again."
             if others:
-                remedy = f"`resume={others[-1]}` goes on from the one before."
+                remedy = f"`resume={others[-1]}` continues from the previous one."
             raise CheckpointError(
                 f"The checkpoint of step {step} in {self._directory} cannot be read: "
                 f"{_reason(error)}. {remedy}"

@@ -289,9 +289,9 @@ class Loop:
             f"The loss is {loss} and its gradient has norm {norm} at step {start + step}, "
             f"{self.batches.name(start + step)}{f', of fit {fit[0]}' if fit else ''}.",
             explain(steps.objective, steps.flow, steps.variables(params, flow_state), batch, key),
-            f"The last {_MAX_SKIPPED} steps were left out, one after the other."
+            f"The last {_MAX_SKIPPED} steps were all skipped."
             if steps.skip
-            else '`non_finite="skip"` leaves such steps out.',
+            else '`non_finite="skip"` skips such steps.',
             f"The error's `fit` has the parameters after {start} steps.",
         ]
         return " ".join(filter(None, sentences))

@@ -279,7 +279,7 @@ def _resumed(loop: Loop, keeper: Checkpoints, start: Progress, resume: bool | in
         if steps:
             raise ValueError(
                 f"`checkpoint_dir` must hold no checkpoints; got one with steps {steps}. "
-                "`resume=True` goes on from the last; or choose another folder."
+                "`resume=True` continues from the last one; or choose another folder."
             )
         return start
     if resume is True:

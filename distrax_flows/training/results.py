@@ -49,7 +49,7 @@ class History(NamedTuple):
             best = np.fmin.reduce(self.validation_loss, axis=-1)
             text.append(f"best validation loss {_range(best)}")
         if self.num_skipped:
-            text.append(f"{self.num_skipped} steps left out")
+            text.append(f"{self.num_skipped} steps skipped")
         return f"History({', '.join(text)}, {self.train_seconds:.1f} s)"
 
     @property
