@@ -2,7 +2,7 @@
 
 They use the public interface only, write into `figures/<experiment>`, and need
 `pip install 'distrax_flows[experiments]'`. `--quick` runs each in seconds: it supplies smaller
-defaults, and settings given beside it win. Ctrl-C keeps the rows that are finished.
+defaults, which explicit settings override. Ctrl-C keeps finished rows.
 """
 
 import sys

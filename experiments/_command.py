@@ -1,4 +1,4 @@
-"""An experiment as a command: its settings, what `--quick` stands for, and Ctrl-C."""
+"""Command line of the experiments: settings, `--quick` and Ctrl-C."""
 
 import functools
 from collections.abc import Callable, Collection, Mapping
@@ -86,7 +86,7 @@ def run(name: str, main: Callable[[Any], None], settings: Callable[..., Any]) ->
     prog = f"python -m {name}"
     given: Any = tyro.cli(settings, prog=prog)
     if given.quick:
-        # Only the parser knows which settings are given: it reads them over the other defaults.
+        # Only the parser knows which settings are explicit: it parses again, with quick defaults.
         given = tyro.cli(settings, prog=prog, default=settings(quick=True))
     _interrupt.raise_again()
     try:

@@ -1,4 +1,4 @@
-"""Scores of fits, what they cost, and what JAX keeps between runs."""
+"""Scores and costs of fits, and the compilation cache."""
 
 import os
 from collections.abc import Callable
@@ -11,14 +11,14 @@ import numpy as np
 import distrax_flows as dxf
 from experiments._table import Row
 
-# The size of the batches of `plotting.density_grid` too, so that both compile as one.
+# Also the batch size of `plotting.density_grid`, so that both share compiled code.
 _SCORE_BATCH = 10_000
 
 
 def use_compilation_cache() -> None:
-    """Keeps what JAX compiles in a folder of the user's, so that the next run starts sooner.
+    """Caches what JAX compiles in a folder of the user, so that later runs start sooner.
 
-    `JAX_COMPILATION_CACHE_DIR` names another; `JAX_ENABLE_COMPILATION_CACHE=0` keeps nothing.
+    `JAX_COMPILATION_CACHE_DIR` names another folder; `JAX_ENABLE_COMPILATION_CACHE=0` turns it off.
     """
     if "JAX_COMPILATION_CACHE_DIR" not in os.environ:
         caches = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
@@ -27,7 +27,7 @@ def use_compilation_cache() -> None:
 
 
 class Score(NamedTuple):
-    """How well a fit does on samples of the density p that it was fitted to, in nats."""
+    """Scores of a fit, in nats, on samples of the density p that it was fitted to."""
 
     kl: float  # mean of `log p(x) - log q(x)`, an estimate of the divergence KL(p || q)
     kl_stderr: float  # its standard error
@@ -65,7 +65,7 @@ def cost_cells(fit: dxf.Fit) -> Row:
 
 
 def machine_cells() -> Row:
-    """Cells of a table: the version of JAX, and what it computes on, such as `cpu`."""
+    """Cells of a table: the version of JAX and its device, such as `cpu`."""
     return {"jax_version": jax.__version__, "device": jax.devices()[0].device_kind}
 
 

@@ -1,4 +1,4 @@
-"""Densities of the plane, and the window in which pictures show them and their fits."""
+"""Densities in the plane, and the windows of their pictures."""
 
 import functools
 from collections.abc import Callable, Sequence
@@ -17,7 +17,7 @@ _NUM_SHOWN = 100_000
 
 
 class Window(NamedTuple):
-    """A window of the plane."""
+    """A window in the plane."""
 
     bounds: plotting.Bounds  # its bounds
     num: int  # grid points along each side
@@ -34,17 +34,17 @@ class Window(NamedTuple):
 
 
 class Target(NamedTuple):
-    """A density to fit, and how it and its fits are shown."""
+    """A density to fit, with samples and a window for its pictures."""
 
     name: str  # name of the density
     density: densities.ToyDensity  # the density
     log_prob: LogProb  # its log-density, compiled
-    draw: Callable[[jax.Array], jax.Array]  # from a key to a fresh batch of training data
+    draw: Callable[[jax.Array], jax.Array]  # maps a key to a fresh batch of training data
     x: jax.Array  # `[N, 2]`, samples to show
     window: Window  # a window around them, where the highest density is brightest
 
 
-# Cached, so that all fits to a density share what JAX compiles.
+# Cached, so that all fits to a density share compiled code.
 @functools.cache
 def make_target(name: str, batch_size: int, grid_size: int) -> Target:
     """The density of that name, in a window around its samples."""
@@ -68,17 +68,17 @@ def make_window(log_prob: LogProb, x: jax.Array, num: int) -> Window:
 
 
 def planar_densities() -> list[str]:
-    """Names of the densities of the plane."""
+    """Names of the densities in the plane."""
     return [name for name in densities.names() if densities.get(name).event_shape == (2,)]
 
 
 def write_in_corner(ax: Axes, text: str, size: int = 7) -> None:
-    """Writes in the lower right corner of a density."""
+    """Writes text in the lower right corner of a panel."""
     ax.text(0.97, 0.04, text, color="w", fontsize=size, ha="right", transform=ax.transAxes)
 
 
 class Fitted(NamedTuple):
-    """A fitted flow, as pictures show it: its name, its log-density, and its KL."""
+    """Label, log-density and KL of a fitted flow, for pictures."""
 
     label: str
     log_prob: LogProb
@@ -95,7 +95,7 @@ def draw_overview(
     Args:
         path: file to write.
         first: title of the first panels.
-        rows: name of the target, its window, what draws its first panel, and its fits.
+        rows: name of the target, its window, a function that draws its first panel, and its fits.
     """
     titles = [first, *(fit.label for fit in rows[0][-1])]
     figure, axes = plotting.panels(len(rows), len(titles), size=1.6, dpi=100)

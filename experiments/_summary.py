@@ -1,4 +1,4 @@
-"""Rows of tables: selected, averaged, and as text."""
+"""Selection, averages and text of the rows of tables."""
 
 import math
 from collections.abc import Iterable, Sequence
@@ -24,12 +24,12 @@ def mean(rows: Iterable[Row], column: str) -> float:
 
 
 def known(rows: Iterable[Row], column: str) -> list[float]:
-    """The numbers of a column without its NaNs; a NaN if it has nothing else."""
+    """The numbers of a column except NaN; a single NaN if there are no others."""
     return [value for row in rows if not math.isnan(value := float(row[column]))] or [math.nan]
 
 
 def format_table(header: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
-    """Aligned text: the first column to the left, the others to the right."""
+    """Aligned text: the first column is aligned left, the others right."""
     lines = [header, *rows]
     widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
     text = [

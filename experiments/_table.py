@@ -1,4 +1,4 @@
-"""Tables on disk: their rows, and the parameters of fits beside them."""
+"""Tables in CSV files, with the parameters of fits beside them."""
 
 import contextlib
 import csv
@@ -14,7 +14,7 @@ Row: TypeAlias = dict[str, str]
 
 
 class Finished(NamedTuple):
-    """A finished row, and what it was computed from that pictures need: mostly parameters."""
+    """A finished row and its result, which pictures need: usually the parameters of a fit."""
 
     row: Row
     result: Any
@@ -24,10 +24,10 @@ class Table:
     """Rows of a CSV file, written as they are finished.
 
     Args:
-        path: path of the file; its folder is made when the first row is due.
-        columns: names of the columns, separated by spaces. A cell that a row lacks stays empty.
-        keep_params: keep the results of fits, which are then parameters `{module name: {parameter
-            name: array}}`, in the folder `params` beside the file. A later table finds them again.
+        path: path of the file; its folder is created with the first row.
+        columns: names of the columns, separated by spaces. Missing cells stay empty.
+        keep_params: store the results of fits, which must be parameters `{module name: {parameter
+            name: array}}`, in the folder `params` beside the file, where a later table finds them.
         resume: start from the rows of the file. Otherwise the first row replaces it.
 
     Attributes:
@@ -55,12 +55,12 @@ class Table:
     def fill(
         self, rows: Sequence[Row], compute: Callable[[Row], tuple[Row, Any]], title: str
     ) -> list[Finished]:
-        """Finishes rows, one after the other, under a progress bar.
+        """Completes rows, one after another, under a progress bar.
 
         Args:
-            rows: the cells that identify each row. A row that the table holds is not computed.
-            compute: from these cells to the other cells of the row, and its result.
-            title: what the bar shows, such as `"{flow} on {density}"`.
+            rows: the cells that identify each row. A row of the table is not computed again.
+            compute: maps these cells to the other cells of the row, and its result.
+            title: title of the bar, such as `"{flow} on {density}"`.
         """
         self._path.parent.mkdir(parents=True, exist_ok=True)  # for pictures, too
         return [
@@ -68,7 +68,7 @@ class Table:
         ]
 
     def find(self, identity: Row) -> Finished | None:
-        """The finished row with these cells, and its parameters; None unless both are there."""
+        """The finished row with these cells, and its parameters; None if either is missing."""
         row = next((row for row in self.rows if identity.items() <= row.items()), None)
         path = self._params_path(identity)
         if row is None or not path.exists():
@@ -81,12 +81,12 @@ class Table:
         return Finished(row, params)
 
     def add(self, identity: Row, others: Row | None = None, result: Any = None) -> Finished:
-        """Writes a finished row; it replaces an earlier one with the same identity.
+        """Writes a finished row, in place of any earlier one with the same identity.
 
         Args:
             identity: the cells that identify the row.
             others: the other cells.
-            result: what pictures need of it.
+            result: its result.
         """
         if self._keep_params:
             with _whole(self._params_path(identity)) as partial, partial.open("wb") as file:
@@ -107,7 +107,7 @@ class Table:
 
 
 def progress(rows: Iterable[Row], title: str, unit: str) -> Iterator[Row]:
-    """The rows, under a bar whose title is filled in from the current row."""
+    """The rows, under a progress bar whose title is formatted with the current row."""
     with tqdm(rows, unit=unit, disable=None) as bar:
         for row in bar:
             bar.set_description(title.format_map(row))
@@ -115,7 +115,7 @@ def progress(rows: Iterable[Row], title: str, unit: str) -> Iterator[Row]:
 
 
 def as_row(**values: Any) -> Row:
-    """Values as cells: the members of a tuple separated by spaces, None as an empty cell."""
+    """Values as cells: a tuple as its members separated by spaces, None as an empty cell."""
 
     def cell(value: Any) -> str:
         if isinstance(value, tuple):
@@ -132,7 +132,7 @@ def cells_of(settings: Any, names: str) -> Row:
 
 @contextlib.contextmanager
 def _whole(path: Path) -> Iterator[Path]:
-    """A path to write to, which then replaces `path`: an interrupt leaves that file whole."""
+    """A temporary path, which replaces `path` once written: an interrupt leaves `path` intact."""
     path.parent.mkdir(parents=True, exist_ok=True)
     partial = path.with_suffix(".partial")
     yield partial

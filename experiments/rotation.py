@@ -3,14 +3,14 @@
     python -m experiments.rotation
     python -m experiments.rotation --quick --output /tmp/rotation
 
-The bijectors of distrax_flows are guests in plain distrax code here: arrays in, a bijector out,
+Here the bijectors of distrax_flows are used in plain distrax code: arrays in, a bijector out,
 `distrax.Transformed` around it, and a loss that rebuilds it from a dictionary of raw parameters.
 
     x = shift + R(angle) diag(exp(log_scale)) z,   z ~ N(0, I)
 
-The density determines an ellipse, and several parameters give the same one: the angle may turn by
-pi, or by pi / 2 if the scales change places. So learned parameters are stated as `canonical` has
-them, the larger scale first and the angle in [-pi / 2, pi / 2), and the true ones are chosen so.
+The density determines an ellipse, and several parameters give the same one: the angle may change by
+pi, or by pi / 2 if the scales are swapped. So learned parameters are stated as by `canonical`, with
+the larger scale first and the angle in [-pi / 2, pi / 2). The true ones already have this form.
 """
 
 import dataclasses
@@ -42,7 +42,7 @@ TRUE_PARAMS = {
     "log_scale": np.log([2.0, 0.5]),
 }
 COLUMNS = "parameter true learned standard_error"
-_CHUNK = 100  # steps between two looks at the loss
+_CHUNK = 100  # steps between reports of the loss
 
 
 @quick_means(num_steps=500, num_samples=2_000)

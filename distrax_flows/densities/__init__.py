@@ -12,13 +12,15 @@
 | circles, rings | two and four concentric circles | (2,) |
 | 8gaussians | eight Gaussians on a wider circle | (2,) |
 | pinwheel | five arms, wound up | (2,) |
-| 2spirals | two spirals, one the other's negative | (2,) |
+| 2spirals | two spirals, each the negative of the other | (2,) |
 | checkerboard | eight squares | (2,) |
 | swissroll | one spiral | (2,) |
 | spiral_galaxy | five short arms that sharpen outwards | (2,) |
 | two_gaussians | on the line, N(-2, 1) and N(2, 1) | (1,) |
 
-Each constructor documents its formula, source and accuracy.
+Each constructor documents its formula, source and accuracy. In these, N(m, v) is the normal
+distribution with mean m and variance v, N(x; m, v) its density at x, and U(a, b) the uniform
+distribution on (a, b).
 
 >>> import jax
 >>> from distrax_flows import densities

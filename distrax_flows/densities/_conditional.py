@@ -19,7 +19,7 @@ class Conditional(ToyDensity):
 
     p(g, y) = p(g) sum_k exp(-((y - m_k(g)) / s_k)^2 / 2) / (sqrt(2 pi) sum_k s_k).
 
-    So the k-th normal N(m_k(g), s_k) has the weight s_k / sum_j s_j. For equal scales the weights
+    So the k-th normal, N(m_k(g), s_k^2), has the weight s_k / sum_j s_j. For equal s_k the weights
     are equal; in general, p(y | g) is exp(-U), normalised, with
     U = -log sum_k exp(-((y - m_k) / s_k)^2 / 2).
 

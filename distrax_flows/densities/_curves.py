@@ -20,7 +20,7 @@ __all__ = ["NoisyCurve", "moons", "swissroll"]
 
 
 class NoisyCurve(ToyDensity):
-    """A point on one of K arcs, uniform in t, plus noise N(0, scale) per coordinate.
+    """A point on one of K arcs, uniform in t, plus noise N(0, scale^2) per coordinate.
 
     p(x) = (1/K) sum_k int_a^b N(x; c_k(t), scale^2 I) dt / (b - a).
 

@@ -56,7 +56,7 @@ def _w1_minus_w3_means(x1: Array) -> Array:
 
 
 def banana(dtype: DTypeLike = jnp.float32) -> Conditional:
-    """Return the banana: x2 ~ N(0, sqrt 3), x1 ~ N(x2^2 / 3 - 2, sqrt 3 / 2).
+    """Return the banana: x2 ~ N(0, 3), x1 ~ N(x2^2 / 3 - 2, 3 / 4).
 
     H = log(3 pi e), exact.
     """
@@ -72,9 +72,9 @@ def banana(dtype: DTypeLike = jnp.float32) -> Conditional:
 
 
 def energy1(dtype: DTypeLike = jnp.float32) -> Conditional:
-    """Return the density of x2 ~ N(0, 2), x1 ~ half N(m, 0.3), half N(-m, 0.3), m = 2 - x2^2 / 32.
+    """Return the density of x2 ~ N(0, 2^2) and x1 ~ half N(m, 0.3^2), half N(-m, 0.3^2).
 
-    H by quadrature.
+    m = 2 - x2^2 / 32. H by quadrature.
     """
     return Conditional(
         "energy1",
@@ -88,7 +88,7 @@ def energy1(dtype: DTypeLike = jnp.float32) -> Conditional:
 
 
 def energy2(dtype: DTypeLike = jnp.float32) -> Conditional:
-    """Return the density of x1 ~ U(-3 pi / 2, 3 pi / 2), x2 ~ N(w1(x1), 0.5); H is exact.
+    """Return the density of x1 ~ U(-3 pi / 2, 3 pi / 2), x2 ~ N(w1(x1), 0.5^2); H is exact.
 
     w1(a) = sin(pi a / 2).
     """
@@ -96,7 +96,7 @@ def energy2(dtype: DTypeLike = jnp.float32) -> Conditional:
 
 
 def energy3(dtype: DTypeLike = jnp.float32) -> Conditional:
-    """Return the density of x1, w1 as `energy2`, x2 ~ half N(w1, 0.5), half N(w1 - w2, 0.5).
+    """Return the density of x1, w1 as `energy2`, x2 ~ half N(w1, 0.5^2), half N(w1 - w2, 0.5^2).
 
     w2(a) = 3 exp(-((a - 1) / 0.6)^2 / 2). H by quadrature.
     """
@@ -104,7 +104,7 @@ def energy3(dtype: DTypeLike = jnp.float32) -> Conditional:
 
 
 def energy4(dtype: DTypeLike = jnp.float32) -> Conditional:
-    """Return the density of x1, w1 as `energy2`, x2 ~ half N(w1, 0.5), half N(w1 + w3, 0.5).
+    """Return the density of x1, w1 as `energy2`, x2 ~ half N(w1, 0.5^2), half N(w1 + w3, 0.5^2).
 
     w3(a) = 3 sigmoid((a - 1) / 0.3). H by quadrature.
     """

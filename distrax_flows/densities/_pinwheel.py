@@ -18,9 +18,9 @@ _RADIAL, _TANGENTIAL, _RATE, _NUM_ARMS = 0.3, 0.1, 0.25, 5
 class Pinwheel(ToyDensity):
     """Five Gaussian arms, wound up by a rotation that grows with the first feature.
 
-    f0 ~ N(1, 0.3), f1 ~ N(0, 0.1), theta = 2 pi k / 5 + exp(f0) / 4, k uniform on 0..4,
+    f0 ~ N(1, 0.3^2), f1 ~ N(0, 0.1^2), theta = 2 pi k / 5 + exp(f0) / 4, k uniform on 0..4,
     x = 2 (f0 cos theta + f1 sin theta, f1 cos theta - f0 sin theta),
-    log p(x) = log sum over the preimages (f, k) of N(f0; 1, 0.3) N(f1; 0, 0.1) / |det| / 5,
+    log p(x) = log sum over the preimages (f, k) of N(f0; 1, 0.3^2) N(f1; 0, 0.1^2) / |det| / 5,
     det = 4 (1 + f1 exp(f0) / 4).
 
     The preimages of x on one arm are the roots a = f0 of h(a) = a - y0(a), where y(a) is x / 2

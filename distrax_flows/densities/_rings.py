@@ -14,7 +14,7 @@ __all__ = ["Rings", "circles", "rings"]
 
 
 class Rings(ToyDensity):
-    """A point on one of K circles about the origin, uniformly, plus N(0, scale) per coordinate.
+    """A uniform point on one of K circles about the origin, plus N(0, scale^2) per coordinate.
 
     p(x) = (1/K) sum_k exp(-(r^2 + R_k^2) / (2 scale^2)) I_0(r R_k / scale^2) / (2 pi scale^2),
 

@@ -14,11 +14,11 @@ __all__ = ["SpiralGalaxy", "TwoSpirals", "spiral_galaxy", "two_spirals"]
 
 
 class TwoSpirals(ToyDensity):
-    """Two spirals, x = +-(-n cos n + U1 / 2, n sin n + U2 / 2) / 3 + 0.1 N, n = 3 pi sqrt(U3).
+    """Two spirals, x = +-(-n cos n + U1 / 2, n sin n + U2 / 2) / 3 + 0.1 Z, n = 3 pi sqrt(U3).
 
-    Either sign is equally likely; U1, U2, U3 ~ U(0, 1); N is standard normal. Given n and the sign,
-    the coordinates are independent. Each is a uniform of width w = 1/6 plus a normal of scale
-    s = 0.1, whose density at distance d from the middle of the uniform is
+    Both signs are equally likely, U1, U2, U3 ~ U(0, 1), and Z ~ N(0, I). Given n and the sign, the
+    coordinates are independent. Each is a uniform of width w = 1/6 plus a normal of variance s^2,
+    s = 0.1; its density at distance d from the middle of the uniform is
     [Phi((d + w/2) / s) - Phi((d - w/2) / s)] / w. The remaining integral over n is a composite
     Gauss-Legendre sum. Its nodes are computed once, in float64, and summed in log space; the
     relative error is below 1e-8 wherever the density exceeds e^-40. Time grows with N times the
@@ -76,12 +76,12 @@ def _log_blurred_uniform(
 
 
 class SpiralGalaxy(ToyDensity):
-    """Five arms: r ~ U(0.1, 1.1), angle ~ N(2 pi k / 5 + pi (r - 0.1) / 2, s(r)), k uniform.
+    """Five arms: r ~ U(0.1, 1.1), angle ~ N(2 pi k / 5 + pi (r - 0.1) / 2, s(r)^2), k uniform.
 
     s(r) = 0.1 (1.5 - 1.4 (r - 0.1)) rad: the arms sharpen outwards, from 0.15 to 0.01. With the
     angular distance from the middle of each arm wrapped to [-pi, pi],
 
-    p(x) = (1/5) sum_k N(wrapped distance; 0, s(r)) / r on 0.1 <= r <= 1.1, 0 elsewhere.
+    p(x) = (1/5) sum_k N(wrapped distance; 0, s(r)^2) / r on 0.1 <= r <= 1.1, 0 elsewhere.
 
     The other windings of a wrapped normal weigh less than e^-200 and are left out. H by quadrature.
 

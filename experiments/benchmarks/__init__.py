@@ -1,4 +1,4 @@
-"""Timings, each a ratio against something measured in the same run.
+"""Timings, each a ratio to something measured in the same run.
 
-Run nothing beside them. Milliseconds drift from machine to machine; ratios drift less.
+Run nothing else meanwhile. Milliseconds differ from machine to machine; ratios differ less.
 """

@@ -9,19 +9,19 @@ import numpy as np
 
 K = TypeVar("K", bound=Hashable)
 
-_LOOK = 5e-3  # seconds between looks at whether threads rest
+_LOOK = 5e-3  # seconds between checks for idle threads
 _LONGEST_WAIT = 1.0
 
 
 def milliseconds(functions: Mapping[K, Callable[[], Any]], repeats: int) -> dict[K, np.ndarray]:
     """Times functions in rounds, so that a slow spell of the machine hits all equally.
 
-    Each round has its own order, the same in every run. A timed call follows one of the same
-    function that is not timed, once the threads of what ran before rest: those of PyTorch look for
-    more work for 10 ms, and hold the cores meanwhile.
+    Each round has its own order, the same in every run. A timed call follows an untimed one of the
+    same function, once the threads of what ran before are idle: those of PyTorch look for more work
+    for 10 ms, and occupy the cores meanwhile.
 
     Args:
-        functions: what to time, by name; each is called once before, to compile.
+        functions: functions to time, by name; each is called once first, to compile.
         repeats: number of rounds.
 
     Returns:
@@ -43,7 +43,7 @@ def milliseconds(functions: Mapping[K, Callable[[], Any]], repeats: int) -> dict
 
 
 def _let_threads_rest() -> None:
-    """Sleeps until the process uses next to no time of the processors."""
+    """Sleeps until the process uses almost no processor time."""
     end = time.perf_counter() + _LONGEST_WAIT
     busy = True
     while busy and time.perf_counter() < end:

@@ -1,4 +1,4 @@
-"""Networks in bfloat16 against networks in float32: time, accuracy, and what a fit loses.
+"""Networks in bfloat16 compared with networks in float32: time, accuracy, and KL of fits.
 
 python -m experiments.benchmarks.precision
 """

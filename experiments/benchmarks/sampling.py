@@ -1,4 +1,4 @@
-"""Sampling an autoregressive flow against its own density.
+"""Time of sampling an autoregressive flow relative to its own density.
 
 python -m experiments.benchmarks.sampling
 """

@@ -1,11 +1,11 @@
-"""Time, memory and compile time of a flow against its depth, its dimensions and the batch.
+"""Time, memory and compile time of a flow by its depth, its dimensions and the batch.
 
     python -m experiments.benchmarks.scaling
     python -m experiments.benchmarks.scaling --flows maf --quick --output /tmp/scaling
 
-One size varies, the others stay. For each the slope is printed that a straight line has in the
-logarithms: 0 is a cost that does not grow, 1 one that grows in proportion. `scaling.csv` in the
-output folder has a row for each flow, size and measure; `scaling.png` is the picture.
+One size varies while the others are fixed. For each, the slope of a straight line through the
+logarithms is printed: 0 is a cost that does not grow, 1 one that grows in proportion. `scaling.csv`
+in the output folder has a row for each flow, size and measure; `scaling.png` is the picture.
 
 Memory is what XLA reserves for temporary values of the compiled function.
 """
@@ -111,7 +111,7 @@ def measure(name: str, what: str, value: int, settings: Settings) -> list[Row]:
 
 
 def median_ms(call: Callable[[], Any], repeats: int) -> float:
-    """Median time of a call, after one that is not counted."""
+    """Median time of a call, after one that is not timed."""
     times = []
     for _ in range(1 + repeats):
         start = time.perf_counter()

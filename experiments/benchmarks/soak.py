@@ -1,10 +1,9 @@
-"""Memory of a long fit: by itself, with checkpoints, and interrupted and resumed again and again.
+"""Memory of a long fit: alone, with checkpoints, and interrupted and resumed repeatedly.
 
     python -m experiments.benchmarks.soak
 
-One process makes the same fit three times, with validation and averages, and looks at its own
-resident memory as it goes. In the output folder, `soak.csv` has what it saw, and `soak.png` shows
-it.
+One process runs the same fit three times, with validation and averages, and records its own
+resident memory. In the output folder, `soak.csv` has the measurements, and `soak.png` shows them.
 """
 
 import dataclasses
@@ -41,7 +40,7 @@ class Settings:
 
 
 def main(settings: Settings) -> None:
-    """Fits, looks, and says what memory became and whether all three fits end alike."""
+    """Runs the fits, and prints their memory and whether all three end alike."""
     check(settings)
     table = Table(settings.output / "soak.csv", "part step lives memory_mb")
     losses = [fit(part, table, settings) for part in PARTS]
@@ -57,7 +56,7 @@ def main(settings: Settings) -> None:
 
 
 def fit(part: str, table: Table, settings: Settings) -> np.ndarray:
-    """One fit to its end, life by life; returns its losses and adds rows."""
+    """Runs one fit to its end, across interruptions; adds rows, and returns its losses."""
     key = jax.random.key(settings.seed)
     data = dxf.densities.get("8gaussians").sample(seed=key, sample_shape=(10_000,))
     flow = dxf.transform(lambda: dxf.flows.realnvp(2, num_layers=4, hidden_sizes=(32,)))
@@ -98,7 +97,7 @@ def fit(part: str, table: Table, settings: Settings) -> np.ndarray:
                 )
                 return fitted.history.loss
             except dxf.FitInterrupted as interrupted:
-                if not ended:  # it was a real one
+                if not ended:  # a real interrupt
                     raise
                 born, lives, ended = len(interrupted.fit.history.loss), lives + 1, False
 

@@ -1,4 +1,4 @@
-"""The rational-quadratic spline against distrax's: time, and the round trip it promises.
+"""Times and round trips of the rational-quadratic spline, compared with distrax's.
 
 python -m experiments.benchmarks.spline
 """

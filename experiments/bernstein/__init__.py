@@ -8,10 +8,10 @@ Each flow is a chain of a scale and shift, a polynomial, and a scale and shift. 
 is known, so a fit is scored by its divergence KL(p || q) from the density p to the flow q: by
 quadrature on the line, on held-out samples in the regression. In the output folder,
 
-* `stages.png` shows a bimodal density on its way through the chain, from data to base;
+* `stages.png` shows a bimodal density after each stage of the chain, from data to base;
 * `degrees.png` shows densities on the line, fitted with polynomials of several degrees;
-* `columns.png` shows three independent columns, each on a support of its own;
+* `columns.png` shows three independent columns, each on its own support;
 * `regression.png` shows a conditional density that is skewed, changes its width and splits in two,
-  its quantiles, and what a Gaussian regression makes of it;
+  its quantiles, and a Gaussian regression of it;
 * `results.csv` gets a row per fit, and per column.
 """

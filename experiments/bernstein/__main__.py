@@ -1,4 +1,4 @@
-"""The whole experiment; the package's docstring says what it does."""
+"""Entry point of the experiment; see the docstring of the package."""
 
 import functools
 
@@ -27,14 +27,14 @@ def main(settings: Settings) -> None:
     """Runs the experiment."""
     check(settings)
     for degree in (*settings.degrees, settings.degree, settings.regression_degree):
-        families.bernstein(degree)  # which refuses those it does not take
+        families.bernstein(degree)  # raises an error for an invalid degree
     table = Table(settings.output / "results.csv", COLUMNS)
     compute = functools.partial(fit, settings=settings)
     fits = table.fill(identities(settings), compute, "{part}: {flow} on {density}")
     lines, columns, regressions = (
         select_fits(fits, part=part) for part in ("line", "columns", "regression")
     )
-    # Fits have sampled from the key itself.
+    # The fits use the key itself.
     shown = jax.random.fold_in(jax.random.key(settings.seed), 1)
     line_key, column_key, pair_key = jax.random.split(shown, 3)
     bimodal = targets.BIMODAL

@@ -21,7 +21,7 @@ _CMAP = "magma"
 
 
 def draw_columns(path: Path, fits: Sequence[Finished], key: jax.Array) -> None:
-    """Draws in space, the surface of the joint density of two columns, and all marginals."""
+    """Samples in three dimensions, the joint density of two columns, and all marginals."""
     fitted: Fitted = fits[0].result  # the same for all columns
     figure, _ = plotting.panels(1, 1)
     figure.clear()

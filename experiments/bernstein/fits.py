@@ -85,9 +85,9 @@ def draw_lines(lines: tuple[Line, ...], key: jax.Array, num: int) -> Float[Array
 
 
 def column_log_probs(flow: dxf.Flow, params: Any, y: Float[Array, "N D"]) -> Float[Array, "N D"]:
-    """Log-density of each column, of a flow whose columns are independent.
+    """Log-density of each column of a flow whose columns are independent.
 
-    The slope of each dimension's own map, which the flow's log-det has added up.
+    It uses the slope of each dimension's map; the log-det of the flow is only their sum.
     """
     z, slope = jax.jvp(lambda y: flow.inverse(params, y)[0], (y,), (jnp.ones_like(y),))
     return jax.scipy.stats.norm.logpdf(z) + jnp.log(slope)
@@ -101,7 +101,7 @@ def quantiles(fitted: Fitted, x: Float[np.ndarray, " N"]) -> Float[np.ndarray, "
 
 
 def pit(fitted: Fitted, y: Float[Array, "N 1"], x: Float[Array, "N 1"]) -> Float[np.ndarray, " N"]:
-    """The flow's probability of a response of at most y: uniform if the flow is right."""
+    """The flow's CDF of the response at y: uniform if the flow is correct."""
     z, _ = fitted.flow.inverse(fitted.params, y, x)
     return np.asarray(jax.scipy.special.ndtr(z[:, 0]))
 
@@ -116,13 +116,13 @@ def _fit_lines(flow: dxf.Flow, names: tuple[str, ...], settings: Settings) -> dx
         lambda key: draw_lines(lines, key, settings.batch_size),
         key=jax.random.key(settings.seed),
         num_steps=settings.num_steps,
-        # Each parameter is a number that the density shows directly: large steps are safe.
+        # Without networks, each parameter acts on the density directly: large steps are safe.
         optimizer=dxf.training.cosine_adam(settings.num_steps, 0.1, clip_norm=1.0),
     )
 
 
 def _quadrature(lines: tuple[Line, ...], d: int, flow: dxf.Flow, fitted: dxf.Fit) -> Row:
-    """The score of column `d`."""
+    """The score of column `d`, by quadrature."""
     y = jnp.asarray(np.stack([line.grid(_NUM_CELLS) for line in lines], axis=-1), jnp.float32)
     log_q = np.asarray(column_log_probs(flow, fitted.params, y)[:, d], float)
     log_p = np.asarray(lines[d].density.log_prob(y[:, d]), float)
@@ -138,7 +138,7 @@ def _fit_regression(name: str, settings: Settings) -> tuple[Row, Fitted]:
     def make(context):
         options = {"context": context, "standardize": True, **network}
         if name == "gaussian":
-            # With the base said, the flow knows that a Gaussian is what is meant.
+            # An explicit base tells the flow that a Gaussian is intended.
             normal = distrax.Independent(distrax.Normal(jnp.zeros(1), jnp.ones(1)), 1)
             return flows.independent(1, families.affine(), base=normal, **options)
         return flows.bernstein(1, degree=settings.regression_degree, **options)

@@ -21,7 +21,7 @@ _TAIL = 2e-4  # of the samples, beyond each side of a panel
 
 
 def draw_stages(path: Path, line: Line, stages: Stages, y: Float[Array, " N"]) -> None:
-    """From data to base: samples and exact density after each stage, beneath it the stage's map."""
+    """Samples and exact density after each stage, from data to base, above the map of the stage."""
     figure, (densities, maps) = plotting.panels(2, 4, size=2.5)
     low, high = np.quantile(y, [_TAIL, 1 - _TAIL]).tolist()
     places = [jnp.linspace(low, high, _NUM_POINTS)]
@@ -93,7 +93,7 @@ def compare(
 
 
 def _histogram(ax: Axes, y, places, density) -> None:
-    """Draws, and the density they have at `places`."""
+    """Histogram of samples, and their density at `places`."""
     ends = float(places[0]), float(places[-1])
     counts, edges = np.histogram(np.asarray(y), bins=80, range=ends)
     ax.stairs(counts / (len(y) * np.diff(edges)), edges, fill=True, color=_FILL)
@@ -102,7 +102,7 @@ def _histogram(ax: Axes, y, places, density) -> None:
 
 
 def _map(ax: Axes, start, end) -> None:
-    """A map, from the places of one panel to those of the next."""
+    """A map, from the positions of one panel to those of the next."""
     ax.plot(start, end, color=_CURVE, linewidth=1.5, zorder=3)
     ax.grid(color=_SHADE, linewidth=0.5)
     ax.set(xlim=(start[0], start[-1]), ylim=(end[0], end[-1]))

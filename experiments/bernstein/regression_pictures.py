@@ -31,7 +31,7 @@ def draw_regressions(path: Path, finished: Sequence[Finished], y: jax.Array, x: 
         jax.jit(lambda points: targets.log_prob(points[:, 1], points[:, 0])), _BOUNDS
     )
     maps[0].scatter(x[:_NUM_SHOWN], y[:_NUM_SHOWN], s=1.5, color="k", alpha=0.4, linewidths=0)
-    vmax = 0.7 * exact.max()  # most of the range is of the narrow ridges
+    vmax = 0.7 * exact.max()  # the narrow ridges take most of the range
     plotting.plot_density(maps[1], exact, _BOUNDS, vmax=vmax)
     for ax, fitted in zip(maps[2:], fits.values(), strict=True):
         density = plotting.density_grid(
@@ -88,7 +88,7 @@ def _draw_slice(ax: Axes, fits: Mapping[str, Fitted], covariate: float) -> None:
 
 
 def _draw_pit(ax: Axes, values: Mapping[str, np.ndarray]) -> None:
-    """Histograms of the flow's probability of at most the response: flat if it is right."""
+    """Histograms of the flow's CDF at the responses: flat if the flow is correct."""
     ax.axhline(1, color="k", linestyle=":", linewidth=1)
     for (name, value), color in zip(values.items(), _COLORS, strict=True):
         density, edges = np.histogram(value, bins=40, range=(0, 1), density=True)

@@ -1,4 +1,4 @@
-"""The chain of a fitted flow, taken apart into bijectors over arrays."""
+"""Stages of a fitted flow, as separate bijectors over arrays."""
 
 from typing import Any, NamedTuple
 
@@ -13,9 +13,9 @@ RANGE = (-3.0, 3.0)  # of the polynomials of `flows.bernstein`
 
 
 class Stages(NamedTuple):
-    """The steps of a flow on the line, scalar bijectors whose forward goes from data to base."""
+    """The stages of a flow on the line: scalar bijectors whose `forward` maps data to base."""
 
-    first: distrax.Bijector  # scale and shift, to which the standardisation is joined
+    first: distrax.Bijector  # scale and shift, including the standardisation
     polynomial: dxf.BernsteinPolynomial  # the Bernstein polynomial
     last: distrax.Bijector  # scale and shift
 

@@ -1,4 +1,4 @@
-"""The densities: on the line, of independent columns, and of a response given a covariate."""
+"""Densities on the line, of independent columns, and of a response given a covariate."""
 
 from typing import NamedTuple
 
@@ -59,7 +59,7 @@ class Branches(NamedTuple):
 
 
 def branches(x: Float[Array, "..."]) -> Branches:
-    """Apart where x is large, merged where it is small; both widths and weights vary."""
+    """Branches that are separate at large x and merged at small x; widths and weights vary."""
     return Branches(
         upper_weight=jax.nn.sigmoid(1.5 * x), loc=1 + x, scale=0.4 + 0.15 * jnp.sin(4 * x)
     )
@@ -92,7 +92,7 @@ def log_prob(y: Float[Array, "..."], x: Float[Array, "..."]) -> Float[Array, "..
 
 
 def cdf(y: Float[Array, "..."], x: Float[Array, "..."]) -> Float[Array, "..."]:
-    """Exact probability of a response of at most y."""
+    """Exact CDF of the response at y."""
     at = branches(x)
     gumbel = distrax.Gumbel(at.loc, at.scale)
     return at.upper_weight * gumbel.cdf(y) + (1 - at.upper_weight) * (1 - gumbel.cdf(-y))

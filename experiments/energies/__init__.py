@@ -5,17 +5,17 @@
     python -m experiments.energies --no-path-gradient --output figures/energies_full
     python -m experiments.energies --quick --output /tmp/energies
 
-Each fit sees -U(z) alone (2015, table 1) and minimises KL(q || p) by samples of the flow q,
+Each fit sees only -U(z) (2015, table 1) and minimises KL(q || p) on samples of the flow q,
 annealed as in the paper: the inverse temperature rises from 0.01 to 1. U2 - U4 are improper unless
-z1 is bounded: there p lives on |z1| <= 4, and each flow has that support. Planar and radial flows,
-whose layers are a few numbers each, get four times as many layers and steps, in the paper's
-direction: its function samples.
+z1 is bounded: for these, p lives on |z1| <= 4, and each flow has that support. Planar and radial
+flows, whose layers have a few parameters each, get four times as many layers and steps. They sample
+by the closed-form direction, as in the paper.
 
-The normalisers are known after all, and the densities can be sampled, so that a fit is scored by
-what it cannot see itself:
+The normalisers are in fact known, and the densities can be sampled. So a fit is scored by what it
+cannot see itself:
 
-* reverse_kl: KL(q || p), what is minimised, on fresh samples of q. Blind to modes that q lacks;
-* forward_kl: KL(p || q), on samples of p. It is not;
+* reverse_kl: KL(q || p), which is minimised, on fresh samples of q. Blind to modes that q lacks;
+* forward_kl: KL(p || q), on samples of p. Not blind to them;
 * log_z: the logarithm of the normaliser by importance sampling with q, beside the true one;
 * ess: effective sample size of the same samples, as a share of their number.
 

@@ -1,4 +1,4 @@
-"""The whole experiment; the package's docstring says what it does."""
+"""Entry point of the experiment; see the docstring of the package."""
 
 import functools
 from collections.abc import Sequence
@@ -55,8 +55,8 @@ def draw(fits: Sequence[Finished], settings: Settings) -> None:
 def summary(rows: Sequence[Row], settings: Settings) -> str:
     """A table of scores and cost, by potential and flow: means over the seeds.
 
-    The error of log Z is the estimate less the truth; beside it stands the standard error that the
-    estimate claims, of one seed.
+    The error of log Z is the estimate minus the truth, followed by the standard error that the
+    estimate reports for one seed.
     """
     table = []
     for density in settings.densities:

@@ -50,7 +50,6 @@ def fit(row: Row, settings: Settings) -> tuple[Row, Any]:
         path_gradient=settings.path_gradient,
         annealing=_annealing(settings.annealing, num_steps),
         optimizer=dxf.training.cosine_adam(num_steps, recipe.learning_rate),
-        # A sample may round to an end of z1's interval, where the flow has no density.
     )
     scored = scores(flow, target, fitted.params, score_key, settings.num_draws)
     return scored | cost_cells(fitted) | machine_cells(), fitted.params
@@ -64,7 +63,7 @@ def flow_of(row: Row, settings: Settings) -> dxf.Flow:
     )
 
 
-# Cached, so that fits of all seeds, and to all targets of one support, share what JAX compiles.
+# Cached, so that fits of all seeds, and to all targets of one support, share compiled code.
 @functools.lru_cache
 def _make_flow(
     name: str,
@@ -81,7 +80,7 @@ def _make_flow(
 
 
 def scores(flow: dxf.Flow, target: Target, params: Any, key: jax.Array, num_draws: int) -> Row:
-    """The cells that say how good a fit is, on fresh samples of the flow and of the density."""
+    """The cells with the scores of a fit, on fresh samples of the flow and of the density."""
     q_key, p_key = jax.random.split(key)
     found = dxf.diagnostics.evidence(
         flow, params, target.log_density, key=q_key, num_samples=num_draws
@@ -102,7 +101,7 @@ def scores(flow: dxf.Flow, target: Target, params: Any, key: jax.Array, num_draw
 
 
 def _annealing(share: float, num_steps: int) -> optax.Schedule | None:
-    """The inverse temperature by the step: the paper's, from 0.01 to 1."""
+    """Schedule of the inverse temperature: the paper's, from 0.01 to 1."""
     if share == 0:
         return None
     return optax.linear_schedule(0.01, 1.0, max(round(share * num_steps), 1))

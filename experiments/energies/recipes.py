@@ -1,4 +1,4 @@
-"""How each flow is built and trained."""
+"""Recipes of the flows."""
 
 import dataclasses
 import functools
@@ -12,21 +12,21 @@ from distrax_flows import families, flows
 
 @dataclasses.dataclass(frozen=True)
 class Recipe:
-    """How a flow is built and trained."""
+    """Builder and training of a flow."""
 
     label: str  # its name in pictures
-    # from an event size, and the options that all builders share, to the flow
+    # maps an event size, and the options shared by all builders, to the flow
     build: Callable[..., distrax.Transformed]
-    learning_rate: float = 1e-3  # at the start; a cosine takes it to zero
-    # how many times the layers and steps asked for. Layers without networks are thin, have far to
-    # go, and are cheap.
+    learning_rate: float = 1e-3  # initial rate; a cosine decays it to zero
+    # multiple of the requested layers and steps. Layers without networks are thin and cheap, and
+    # their parameters move far.
     times: int = 1
     has_networks: bool = True  # whether hidden sizes apply
     has_splines: bool = False  # whether the reach of splines applies
 
 
 def _thin(label: str, build: Callable[..., distrax.Transformed], learning_rate: float) -> Recipe:
-    """Of layers of a few numbers each, in the paper's direction: its function samples."""
+    """A flow of thin layers, which samples by the closed-form direction, as in the paper."""
     build = functools.partial(build, fast="sampling")
     return Recipe(label, build, learning_rate, times=4, has_networks=False)
 
@@ -34,7 +34,7 @@ def _thin(label: str, build: Callable[..., distrax.Transformed], learning_rate: 
 def _splines(
     size: int, *, range_min: float, range_max: float, **options: Any
 ) -> distrax.Transformed:
-    """Couplings by splines alone, so that their reach is that of the settings."""
+    """Couplings of splines alone, so that their reach is that of the settings."""
     family = families.spline(range_min=range_min, range_max=range_max)
     return flows.coupling(size, family, **options)
 

@@ -1,4 +1,4 @@
-"""Rezende & Mohamed's potentials, written out, and what is known of their densities."""
+"""Rezende & Mohamed's potentials, and the exact properties of their densities."""
 
 import dataclasses
 import math
@@ -9,7 +9,7 @@ import jax.numpy as jnp
 
 from distrax_flows import densities, supports
 
-BOUND = 4.0  # of |z1|, where the density would be improper without
+BOUND = 4.0  # of |z1|, where the density would otherwise be improper
 
 
 def _w1(z1: jax.Array) -> jax.Array:
@@ -58,21 +58,21 @@ def u4(z: jax.Array) -> jax.Array:
 
 @dataclasses.dataclass(frozen=True)
 class Target:
-    """A density known by its potential, and the truth that scores its fits."""
+    """A density given by its potential, and the exact values that score its fits."""
 
     name: str  # of the potential, and of the normalised density in `distrax_flows.densities`
     potential: Callable[[jax.Array], jax.Array]  # U, from `[..., 2]` to `[...]`
-    bounded: bool  # whether z1 is
+    bounded: bool  # whether z1 is bounded
     log_z: float  # logarithm of the integral of exp(-U)
 
     @property
     def support(self) -> tuple[supports.Support, supports.Support]:
-        """Of a flow that is fitted to it."""
+        """The support of a flow that is fitted to it."""
         first = supports.interval(-BOUND, BOUND) if self.bounded else supports.real()
         return first, supports.real()
 
     def log_density(self, z: jax.Array) -> jax.Array:
-        """-U: all that a fit is told."""
+        """-U, which is all that a fit sees."""
         if not self.bounded:
             return -self.potential(z)
         return jnp.where(jnp.abs(z[..., 0]) <= BOUND, -self.potential(z), -jnp.inf)
@@ -86,7 +86,7 @@ class Target:
         return densities.get(self.name).sample(seed=key, sample_shape=(num,))
 
 
-# Given z1, U2 - U4 are Gaussians, whose widths add up; U1 takes a quadrature.
+# Given z1, U2 - U4 are those of Gaussians, whose widths add up; U1 needs quadrature.
 def _log_z(widths: float) -> float:
     return math.log(2 * BOUND * math.sqrt(2 * math.pi) * widths)
 

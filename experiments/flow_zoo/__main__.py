@@ -1,4 +1,4 @@
-"""The whole experiment; the package's docstring says what it does."""
+"""Entry point of the experiment; see the docstring of the package."""
 
 import dataclasses
 import functools
@@ -25,7 +25,7 @@ COLUMNS = (
     "kl_stderr nll entropy disagreement train_seconds compile_seconds log_prob_ms sample_ms "
     "jax_version device"
 )
-_NUM_TIMED = 10_000  # rows; the size of the batches of scores and pictures, to compile once
+_NUM_TIMED = 10_000  # rows; also the batch size of scores and pictures, to compile once
 
 
 @quick_means(
@@ -106,7 +106,7 @@ def fit(row: Row, settings: Settings) -> tuple[Row, Any]:
     return scored.cells() | others | cost_cells(fitted) | machine_cells(), fitted.params
 
 
-# Cached, so that all fits of a flow share what JAX compiles.
+# Cached, so that all fits of a flow share compiled code.
 @functools.cache
 def make_flow(name: str, num_layers: int, hidden_sizes: tuple[int, ...]) -> dxf.Flow:
     """The flow of that name, of the size in the settings."""
@@ -121,7 +121,7 @@ def make_flow(name: str, num_layers: int, hidden_sizes: tuple[int, ...]) -> dxf.
 def with_times(fits: Sequence[Finished], settings: Settings) -> list[Finished]:
     """The fits with the times of `log_prob` and `sample` in their rows.
 
-    All are timed in turn with nothing beside, again even if they are of an earlier run.
+    All are timed in turn with nothing else running, even if they are from an earlier run.
     """
     calls = {}
     for i, (row, params) in enumerate(fits):
@@ -155,8 +155,8 @@ def draw(fits: Sequence[Finished], settings: Settings) -> None:
 def summary(rows: Sequence[Row], settings: Settings) -> str:
     """A table of KL, flow by density, and costs: means over the densities.
 
-    A flow is compiled once, for its first density: that is what it costs. Its disagreement is the
-    largest difference between the log-densities that it samples and evaluates with.
+    A flow is compiled once, for its first density, which gives its compile time. Its disagreement
+    is the largest difference between its log-densities by sampling and by evaluation.
     """
     table = []
     for name in settings.flows:

@@ -1,4 +1,4 @@
-"""The flows of the zoo: every builder of `distrax_flows.flows`, structures with named families."""
+"""Flows of the zoo: every builder of `distrax_flows.flows`, structures with named families."""
 
 import dataclasses
 import functools
@@ -8,28 +8,28 @@ import distrax
 
 from distrax_flows import families, flows
 
-# Of flows without networks: their own parameters have further to go than a network's weights.
+# For flows without networks, whose own parameters move further than the weights of a network.
 FREE_LEARNING_RATE = 2e-2
 
 
 @dataclasses.dataclass(frozen=True)
 class Entry:
-    """How a flow is built and trained."""
+    """Builder, learning rate and depth of a flow."""
 
-    # from an event size, and the options that all builders share, to the flow
+    # maps an event size, and the options shared by all builders, to the flow
     build: Callable[..., distrax.Transformed]
-    learning_rate: float = 1e-3  # at the start; a cosine takes it to zero
-    # from the number of layers asked for to that of this flow
+    learning_rate: float = 1e-3  # initial rate; a cosine decays it to zero
+    # maps the requested number of layers to that of this flow
     layers: Callable[[int], int] = lambda num_layers: num_layers
 
 
 def _bernstein(event_size: int, *, standardize: bool = False, **_) -> distrax.Transformed:
-    """A single layer without networks: nothing else of the shared options applies."""
+    """A single layer without networks, to which no other shared option applies."""
     return flows.bernstein(event_size, standardize=standardize)
 
 
 def _fourfold(num_layers: int) -> int:
-    """Of thin layers, which have a few numbers each."""
+    """Number of thin layers, which have a few parameters each."""
     return 4 * num_layers
 
 
@@ -38,7 +38,7 @@ def _with(structure: Callable[..., distrax.Transformed], family: families.Family
 
 
 # A structure that takes any family comes as `<structure>-<family>`. Couplings run the inverse of a
-# family to evaluate a density: one with a single direction in closed form is turned round.
+# family to evaluate a density: one with a single direction in closed form is inverted.
 ZOO: dict[str, Entry] = {
     "planar": Entry(flows.planar, FREE_LEARNING_RATE, _fourfold),
     "radial": Entry(flows.radial, FREE_LEARNING_RATE, _fourfold),

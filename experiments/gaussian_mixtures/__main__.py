@@ -1,4 +1,4 @@
-"""The whole experiment; the package's docstring says what it does."""
+"""Entry point of the experiment; see the docstring of the package."""
 
 import functools
 

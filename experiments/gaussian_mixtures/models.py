@@ -1,4 +1,4 @@
-"""The mixtures, and the flows with what lies between their layers."""
+"""Mixtures of Gaussians, and flows with the layers between their own."""
 
 import distrax
 import jax
@@ -15,7 +15,7 @@ _WITHOUT_BETWEEN = ("planar", "radial", "sylvester")
 
 
 def make_mixture(event_size: int) -> distrax.Distribution:
-    """Three Gaussians on the line, or four in the plane, none like another."""
+    """Three Gaussians on the line, or four in the plane, all different."""
     if event_size == 1:
         weights = [0.3, 0.5, 0.2]
         means = jnp.array([[-3.0], [0.5], [3.0]])
@@ -36,7 +36,7 @@ def make_mixture(event_size: int) -> distrax.Distribution:
 
 
 def make_flow(name: str, event_size: int, settings: Settings) -> dxf.Flow:
-    """The flow of that name, with what the settings put between its layers."""
+    """The flow of that name, with the layers that the settings put between its own."""
     entry, num_layers = ZOO[name], ZOO[name].layers(settings.num_layers)
     sizes = {"hidden_sizes": settings.hidden_sizes, "standardize": True}
 
@@ -48,7 +48,7 @@ def make_flow(name: str, event_size: int, settings: Settings) -> dxf.Flow:
         if event_size > 1 and name not in _WITHOUT_BETWEEN:
             return entry.build(event_size, num_layers=num_layers, between=between, **sizes)
 
-        # Any flow of one layer makes a layer, to be stacked with others.
+        # The bijector of any flow of one layer is a layer that can be stacked.
         def layer(x: jax.Array) -> distrax.Bijector:
             flow = entry.build(event_size, num_layers=1, hidden_sizes=settings.hidden_sizes)
             return flow.bijector

@@ -1,4 +1,4 @@
-"""Pictures of a fit: the data, where the flow carries them, and samples of the flow."""
+"""Pictures of a fit: the data, their images in the base space, and samples of the flow."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -18,7 +18,7 @@ _FILL, _LINE = "#f1a340", "#5e3c99"
 def draw(
     path: Path, mixture: distrax.Distribution, shown: Sequence[np.ndarray], titles: Sequence[str]
 ) -> None:
-    """Draws data, latent points and samples, each `[N, D]`, under a title each."""
+    """Draws data, latent values and samples, each `[N, D]`, with a title each."""
     figure, (axes,) = plotting.panels(1, 3, size=2.8)
     draw_panels = _draw_line if shown[0].shape[-1] == 1 else _draw_plane
     draw_panels(axes, mixture, shown)
@@ -30,7 +30,7 @@ def draw(
 def _draw_line(
     axes: Sequence[Axes], mixture: distrax.Distribution, shown: Sequence[np.ndarray]
 ) -> None:
-    """Histograms, and over them the exact density of what they should be."""
+    """Histograms, with the exact densities that they should match."""
     low, high = np.quantile(shown[0], [1e-4, 1 - 1e-4])
     x = np.linspace(low - 0.7, high + 0.7, 400)
     z = np.linspace(*_NORMAL_BOUNDS[0], 400)
@@ -48,7 +48,7 @@ def _draw_line(
 def _draw_plane(
     axes: Sequence[Axes], mixture: distrax.Distribution, shown: Sequence[np.ndarray]
 ) -> None:
-    """Histograms in colours: data and samples share a window and a scale."""
+    """Histograms in the plane: data and samples share a window and a colour scale."""
     bounds = plotting.sample_bounds(shown[0])
     vmax = plotting.density_grid(jax.jit(mixture.log_prob), bounds).max()
     plotting.plot_samples(axes[0], shown[0], bounds, vmax=vmax)

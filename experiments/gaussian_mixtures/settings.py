@@ -1,4 +1,4 @@
-"""What to fit, how, and where to write it."""
+"""Settings of the experiment on mixtures of Gaussians."""
 
 import dataclasses
 from pathlib import Path
@@ -9,9 +9,9 @@ import tyro
 from experiments._command import quick_means
 from experiments.flow_zoo.zoo import ZOO
 
-# What there is to fit in one and in two dimensions. On the line, affine layers make one Gaussian,
-# and an autoregression is no other than a coupling; in the plane, `bernstein` and `independent`
-# cannot represent dependence.
+# Flows for one and for two dimensions. On the line, affine layers give a single Gaussian, and an
+# autoregressive flow is the same as a coupling; in the plane, `bernstein` and `independent` cannot
+# represent dependence.
 FLOWS: dict[int, tuple[str, ...]] = {
     1: (
         "planar", "radial", "sylvester", "nsf_coupling", "bernstein",

@@ -1,4 +1,4 @@
-"""The whole experiment; the package's docstring says what it does."""
+"""Entry point of the experiment; see the docstring of the package."""
 
 import functools
 from collections.abc import Callable, Sequence
@@ -77,10 +77,10 @@ def fit(row: Row, settings: Settings) -> tuple[Row, Scored]:
     return cells | {name: f"{e:.6f}" for name, e in errors.items()}, Scored(estimate, coverage)
 
 
-# Cached, so that all fits to a problem share what JAX compiles.
+# Cached, so that all fits to a problem share compiled code.
 @functools.cache
 def batches(problem: Problem, size: int) -> Callable[[jax.Array], tuple[jax.Array, jax.Array]]:
-    """From a key to a fresh batch of training data."""
+    """A function from a key to a fresh batch of training data."""
     return lambda key: problem.draw(key, size)
 
 

@@ -41,15 +41,15 @@ class Model(NamedTuple):
         )
 
 
-# Cached, so that all fits of a flow share what JAX compiles.
+# Cached, so that all fits of a flow share compiled code.
 @functools.cache
 def make_models(problem: Problem, num_layers: int, hidden_size: int) -> Mapping[str, Model]:
-    """RealNVPs of that size, and the HINT whose parameters are as many, by name."""
+    """RealNVPs of that size, and the HINT with the nearest number of parameters, by name."""
     realnvp = make_model("RealNVP", problem, num_layers, hidden_size)
     rotated = make_model("RealNVP, rotated", problem, num_layers, hidden_size)
     hint = functools.partial(make_model, "HINT", problem, num_layers)
 
-    # Bisection: the largest that has no more, then it or the next one.
+    # Bisection for the largest HINT with no more parameters; then it or the next one.
     low, high = 1, 1 + hidden_size
     while high - low > 1:
         middle = (low + high) // 2

@@ -53,7 +53,7 @@ def draw_gaussian(path: Path, problem: Problem, posteriors: Sequence[Finished]) 
 
 
 def draw_chord(path: Path, problem: Problem, posteriors: Sequence[Finished]) -> None:
-    """For each of three midpoints: exact chords, and where their first ends are."""
+    """For each of three midpoints: exact chords, and the posteriors of their first ends."""
     figure, axes = plotting.panels(len(_MIDPOINTS), 1 + len(posteriors), size=2.0)
     prior, _ = problem.draw(_KEY, _NUM_DRAWS)
     for row, midpoint in zip(axes, _MIDPOINTS, strict=True):
@@ -82,7 +82,7 @@ DRAW = {"gaussian": draw_gaussian, "chord": draw_chord}
 
 
 def draw_calibration(path: Path, posteriors: Sequence[Finished]) -> None:
-    """By how much credible intervals hold more or less than they promise, a line per fit."""
+    """Coverage of the credible intervals less their level, a line per fit."""
     problems = list(dict.fromkeys(posterior.row["problem"] for posterior in posteriors))
     figure, axes = plotting.panels(1, len(problems), size=3.2)
     panel = dict(zip(problems, axes[0], strict=True))
@@ -123,7 +123,7 @@ def _most_correlated(covariance: np.ndarray, num: int) -> list[list[int]]:
 
 
 def _ellipse(mean: np.ndarray, covariance: np.ndarray, radius: float) -> np.ndarray:
-    """Points of the ellipse of so many standard deviations: `[2, N]`."""
+    """Points of the ellipse at `radius` standard deviations: `[2, N]`."""
     turn = np.linspace(0, 2 * np.pi, 200)
     circle = radius * np.stack([np.cos(turn), np.sin(turn)])
     return mean[:, None] + np.linalg.cholesky(covariance) @ circle

@@ -12,7 +12,7 @@ from jaxtyping import Array, Float
 
 
 class Posterior(NamedTuple):
-    """A mixture of Gaussians of one covariance, for each observation of a batch.
+    """A mixture of Gaussians with a common covariance, for each observation of a batch.
 
     Component m has the mean `shift + offsets[m]`.
     """
@@ -32,10 +32,10 @@ class Posterior(NamedTuple):
         return jax.nn.logsumexp(exponent, axis=-1) - normalizer
 
     def sample(self, key: jax.Array, num: int) -> Float[Array, "num ... D"]:
-        """Draws `num` of each observation's posterior."""
+        """`num` samples of the posterior of each observation."""
         key_component, key_noise = jax.random.split(key)
         shape = (num, *self.log_weights.shape[:-1])
-        # By the inverse of their distribution function: a Gumbel for each would take far longer.
+        # Components by inverting their CDF: one Gumbel for each would take far longer.
         cumulative = jnp.cumsum(jnp.exp(self.log_weights), axis=-1)
         uniform = jax.random.uniform(key_component, shape) * cumulative[..., -1]
         component = _searchsorted(cumulative, jnp.moveaxis(uniform, 0, -1))
@@ -61,7 +61,7 @@ class Posterior(NamedTuple):
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class Problem:
-    """Unknowns x of a mixture of Gaussians, seen as y.
+    """Unknowns x from a mixture of Gaussians, observed as y.
 
     x ~ mean over m of N(c_m, scale^2 I),   y = A x + N(0, noise^2 I)
     """
@@ -95,7 +95,7 @@ class Problem:
         """The exact posterior of each observation.
 
         With S = (I / scale^2 + A^T A / noise^2)^-1 and G = S A^T / noise^2, component m has the
-        mean c_m + G (y - A c_m), the covariance S, and a weight in proportion to
+        mean c_m + G (y - A c_m), the covariance S, and a weight proportional to
         N(y; A c_m, scale^2 A A^T + noise^2 I).
         """
         seen = self.centers @ self.matrix.T
@@ -126,7 +126,7 @@ def gaussian() -> Problem:
 def chord() -> Problem:
     """Two points of the moons, x = (a, b), of which the midpoint is seen, noise 0.2.
 
-    A moon is a row of 16 Gaussians so close that they merge.
+    Each moon is a chain of 16 Gaussians so close that they merge.
     """
     points = moons(16)
     first, second = np.indices((len(points), len(points))).reshape(2, -1)

@@ -1,4 +1,4 @@
-"""How far a posterior is from the exact one."""
+"""Errors of a posterior relative to the exact one."""
 
 import functools
 from collections.abc import Callable, Mapping
@@ -20,17 +20,17 @@ _BATCH = 1_000  # observations
 class Estimate(NamedTuple):
     """A posterior, exact or not."""
 
-    # from x, `[N, D]`, and y, `[N, C]`, to log-densities, `[N]`
+    # maps x, `[N, D]`, and y, `[N, C]`, to log-densities, `[N]`
     log_prob: Callable[[jax.Array, jax.Array], jax.Array]
-    # from a key, a number and y, `[N, C]`, to samples, `[num, N, D]`
+    # maps a key, `num` and y, `[N, C]`, to samples, `[num, N, D]`
     sample: Callable[[jax.Array, int, jax.Array], jax.Array]
 
 
 class Score(NamedTuple):
     """The errors of a posterior."""
 
-    errors: Mapping[str, float]  # by name; the package's docstring says what they are
-    # `[levels]`, share of unknowns inside their credible interval of each of `LEVELS`, mean over
+    errors: Mapping[str, float]  # by name, as defined in the docstring of the package
+    # `[levels]`, share of unknowns inside their credible interval at each of `LEVELS`, mean over
     # dimensions
     coverage: Float[np.ndarray, " levels"]
 
@@ -65,7 +65,7 @@ def score(
         draws = estimate.sample(batch_key, settings.num_draws, y[batch])
         inside.append(within(x[batch], draws))
         squares.append(moment_errors(draws, *problem.posterior(y[batch]).moments()))
-    # Below zero by chance, a mean counts as zero.
+    # A mean may be below zero by chance, and then counts as zero.
     mean_error, cov_error = np.sqrt(np.maximum(0, np.concatenate(squares, axis=1).mean(axis=1)))
     coverage = np.concatenate(inside, axis=1).mean(axis=1)
     errors = {
@@ -91,9 +91,9 @@ def kl(
 
 
 def within(x: Float[Array, "N D"], draws: Float[Array, "L N D"]) -> Bool[np.ndarray, "levels N D"]:
-    """Whether an unknown lies inside its central credible interval of each level.
+    """Whether each unknown lies inside its central credible interval at each level.
 
-    If x is one more sample of the same posterior, its rank among the draws is uniform.
+    If x is one more sample of the same posterior, its rank among the samples is uniform.
     """
     rank = np.asarray((draws < x).sum(axis=0))
     level = np.abs(2 * (rank + 0.5) / (len(draws) + 1) - 1)
@@ -104,10 +104,10 @@ def within(x: Float[Array, "N D"], draws: Float[Array, "L N D"]) -> Bool[np.ndar
 def moment_errors(
     draws: Float[Array, "L N D"], mean: Float[Array, "N D"], covariance: Float[Array, "N D D"]
 ) -> Float[Array, "2 N"]:
-    """Squared errors of the draws' mean and covariance, where the exact ones are 0 and I.
+    """Squared errors of the samples' mean and covariance, whitened: the exact ones are 0 and I.
 
-    Each is the product of the errors of two halves of the draws: their noise is independent and
-    adds nothing on average, where the square of one error would count its noise as well.
+    Each is the product of the errors of two halves of the samples: their noise is independent and
+    adds nothing on average, whereas the square of one error would include its noise.
     """
     size = draws.shape[-1]
     whiten = jnp.linalg.inv(jnp.linalg.cholesky(covariance))

@@ -1,4 +1,4 @@
-"""What to fit, how, and where to write it."""
+"""Settings of the HINT experiment."""
 
 import dataclasses
 from pathlib import Path

@@ -10,11 +10,12 @@ divergence KL(p || q) from the density p to the flow q, on fresh samples of p. I
 
 * `results.csv` gets a row per fit;
 * `<density>.png` shows the flows before and after training, as densities and as samples;
-* `<density>_grid.png` shows where they take a regular grid of the latent space;
-* `<density>_inpainting.png` shows points whose second, or first, coordinate was lost and is found
-  again by climbing the flow's log-density with noise that fades. `inpainting.csv` scores that.
+* `<density>_grid.png` shows how they warp a regular grid of the latent space;
+* `<density>_inpainting.png` shows points whose second, or first, coordinate was lost and is
+  recovered by gradient ascent on the flow's log-density with decaying noise. `inpainting.csv` has
+  the scores.
 
-In the plane a coupling can split the event in one way only. So two more fits show what the split
-is worth: RealNVP on two independent samples in one vector, split into halves, and into even and odd
+In the plane a coupling can split the event in one way only. So two more fits show the effect of the
+split: RealNVP on two independent samples in one vector, split into halves, and into even and odd
 dimensions.
 """

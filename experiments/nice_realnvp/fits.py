@@ -1,4 +1,4 @@
-"""A flow fitted to a density, and its score."""
+"""Fits of flows to densities, and their scores."""
 
 import functools
 from collections.abc import Callable
@@ -15,15 +15,15 @@ from experiments.nice_realnvp.settings import Settings
 
 TWICE = ", twice"
 
-_NUM_INIT = 10_000  # samples that initialise what takes its values from data
+_NUM_INIT = 10_000  # samples for data-dependent initialisation
 _NUDGE = 0.05
 
 
 class Source(NamedTuple):
-    """What is fitted."""
+    """A density to fit."""
 
     event_size: int  # dimensions D
-    # from a key and a number N to N samples, `[N, D]`
+    # maps a key and a number N to N samples, `[N, D]`
     sample: Callable[[jax.Array, int], jax.Array]
     log_prob: Callable[[jax.Array], jax.Array]  # the log-density, compiled
     entropy: float  # in nats
@@ -38,8 +38,8 @@ class Trained(NamedTuple):
 
 
 def identities(settings: Settings) -> list[Row]:
-    """The cells that identify each fit: to the densities, then by each split."""
-    # Two dimensions are split the same into halves and into even and odd.
+    """The cells that identify each fit: those to the densities, then one for each split."""
+    # In two dimensions, both splits are the same.
     plane = [
         as_row(density=density, model=model, base=base, split="half")
         for density in settings.densities
@@ -101,7 +101,7 @@ def make_source(name: str) -> Source:
 def _nudged(params: Any, key: jax.Array) -> Any:
     """The parameters with a little noise.
 
-    Data that are their own mirror image hold NICE at the identity: there, the best shift of one
+    On data with mirror symmetry, NICE would stay at the identity: there, the best shift of one
     coordinate given the other is zero.
     """
     leaves, structure = jax.tree.flatten(params)

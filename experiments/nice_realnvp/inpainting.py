@@ -1,4 +1,4 @@
-"""Lost coordinates found again, by ascent on a flow's log-density with noise that fades."""
+"""Recovery of lost coordinates, by ascent on a flow's log-density with decaying noise."""
 
 import functools
 from collections.abc import Callable
@@ -14,12 +14,12 @@ from experiments._table import Finished, Row
 from experiments.nice_realnvp.settings import Settings
 
 _RATE = 5e-3  # of the ascent, in squared units of the data
-_MAX_MOVE = 0.1  # of a step uphill: a flow is steep where it has seen no data
+_MAX_MOVE = 0.1  # of a gradient step: a flow is steep where it has seen no data
 _NUM_CELLS = 1_000  # of the grid along the lost coordinate
 
 
 class Completion(NamedTuple):
-    """Points whose coordinate `lost` was lost and found."""
+    """Points whose coordinate `lost` was lost and recovered."""
 
     lost: int  # 0 or 1
     # `[T + 1, K, M, 2]`, M points for each of K values of the other coordinate, from the random
@@ -40,7 +40,7 @@ def inpaint(
     high: jax.Array,
     num_steps: int,
 ) -> jax.Array:
-    """Langevin dynamics of the coordinates that are not known, which cool to plain ascent.
+    """Langevin dynamics of the unknown coordinates, cooled to plain gradient ascent.
 
         x_t = x_{t-1} + rate d log q(x_{t-1}) / dx + sqrt(2 rate T_t) e_t,   e_t ~ N(0, I)
 
@@ -82,9 +82,9 @@ def inpaint(
 def complete(fitted: Finished, target: Target, lost: int, settings: Settings) -> Completion:
     """Completes points with known coordinates of true samples, and scores them.
 
-    The row of the table has the mean true log-density, and the mean error of the shares of the
-    modes, of the random starts, of the completed points, and of as many true samples given what is
-    known; and the mean log-density of the highest mode.
+    The row of the table has the mean true log-density and the mean mode error of the random starts,
+    of the completed points, and of as many exact samples given the known coordinate; and the mean
+    log-density of the highest mode.
     """
     known_key, start_key, key = jax.random.split(
         jax.random.fold_in(jax.random.key(settings.seed), lost), 3
@@ -122,11 +122,11 @@ def complete(fitted: Finished, target: Target, lost: int, settings: Settings) ->
 
 
 class Conditional:
-    """A density of the plane as one of coordinate `lost`, given K values of the other, on a grid.
+    """The conditional density of coordinate `lost`, given K values of the other, on a grid.
 
     Args:
-        log_prob: log-density of the plane, from `[N, 2]` to `[N]`.
-        known: `[K, 2]`, points with the known values; their coordinate `lost` doesn't matter.
+        log_prob: log-density in the plane, from `[N, 2]` to `[N]`.
+        known: `[K, 2]`, points with the known values; their coordinate `lost` is ignored.
         lost: 0 or 1.
         interval: lower and upper end of the grid.
 
@@ -148,13 +148,13 @@ class Conditional:
         self.log_joint = np.asarray(log_joint, np.float64)
         density = np.exp(self.log_joint - self.log_joint.max(axis=1, keepdims=True))
         self._mass = density / density.sum(axis=1, keepdims=True)
-        # Numbers the modes from below: another one begins at each local minimum.
+        # Numbers the modes from below: a new one begins at each local minimum.
         before, here, after = self.log_joint[:, :-2], self.log_joint[:, 1:-1], self.log_joint[:, 2:]
         minimum = (here < before) & (here <= after)
         self._mode = np.cumsum(np.pad(minimum, ((0, 0), (1, 1))), axis=1)
 
     def sample(self, rng: np.random.Generator, num: int) -> np.ndarray:
-        """Draws of the lost coordinate, `[K, num]`."""
+        """Samples of the lost coordinate, `[K, num]`."""
         cells = np.array([rng.choice(_NUM_CELLS, num, p=mass) for mass in self._mass])
         return self._low + self._width * (cells + rng.random(cells.shape))
 

@@ -1,4 +1,4 @@
-"""The flows: NICE and RealNVP, with and without batch normalisation, on two bases."""
+"""NICE and RealNVP, with and without batch normalisation, on two bases."""
 
 import functools
 from collections.abc import Callable
@@ -13,20 +13,20 @@ from experiments.toy_densities.recipes import steep_silu
 
 AnyFlow: TypeAlias = dxf.Flow | dxf.StatefulFlow
 
-# Models, by their names in pictures.
+# Names of the models in pictures.
 LABELS = {"nice": "NICE", "realnvp": "RealNVP", "realnvp_batch_norm": "RealNVP, batch norm"}
 
-# How the couplings split the event: into halves, or into even and odd dimensions.
+# Splits of the event by couplings: into halves, or into even and odd dimensions.
 SPLITS = ("half", "even-odd")
 
-# Tight: the scales of all couplings multiply, and a far sample must not spoil a fit.
+# A tight bound: the scales of all couplings multiply, and an outlier must not spoil a fit.
 _MAX_LOG_SCALE = 2.0
 
 
 class Base(NamedTuple):
-    """A base."""
+    """A base distribution."""
 
-    # from the event size to the distribution; to None for the builders' own, the Gaussian
+    # maps the event size to the distribution, or to None for the builders' own, the Gaussian
     make: Callable[[int], distrax.Distribution | None]
     reach: float  # each coordinate is between -reach and reach with a probability of 0.99
 
@@ -40,7 +40,7 @@ def logistic(event_size: int) -> distrax.Distribution:
 BASES = {"gaussian": Base(lambda event_size: None, 2.58), "logistic": Base(logistic, 5.29)}
 
 
-# Cached, so that all fits of a flow share what JAX compiles.
+# Cached, so that all fits of a flow share compiled code.
 @functools.cache
 def make_flow(
     model: str,
@@ -58,7 +58,7 @@ def make_flow(
             event_size,
             num_layers=num_layers,
             hidden_sizes=hidden_sizes,
-            activation=steep_silu,  # smooth: the log-density is to be climbed
+            activation=steep_silu,  # smooth, for ascent on the log-density
             standardize=True,
             base=BASES[base].make(event_size),
             **between,
@@ -75,10 +75,10 @@ def make_flow(
 
 
 def even_odd(flow: distrax.Transformed) -> distrax.Transformed:
-    """Makes even and odd dimensions of the first and second half of a flow's dimensions.
+    """Permutes the first and second half of a flow's dimensions to even and odd dimensions.
 
-    One permutation next to the data does it for all layers. Inside, couplings of halves go on; a
-    permutation between two of them would be undone by the next.
+    One permutation next to the data does this for all layers. Inside, couplings still split into
+    halves; a permutation between two of them would be undone by the next.
     """
     (event_size,) = flow.distribution.event_shape
     halves = [*range(0, event_size, 2), *range(1, event_size, 2)]

@@ -26,7 +26,7 @@ _POINTS = {"color": "cyan", "s": 3, "linewidths": 0, "alpha": 0.7}
 
 
 def draw_flows(path: Path, target: Target, fits: Sequence[Finished]) -> None:
-    """The density and samples of it, and beside them those of each flow."""
+    """The density and its samples, beside those of each flow."""
     figure, axes = plotting.panels(3, 1 + len(fits), size=1.7, dpi=100)
     axes[0, 0].set_axis_off()
     target.window.plot_density(axes[1, 0], target.log_prob)
@@ -46,7 +46,7 @@ def draw_flows(path: Path, target: Target, fits: Sequence[Finished]) -> None:
 
 
 def draw_grids(path: Path, target: Target, fits: Sequence[Finished]) -> None:
-    """A regular grid of the latent space, as it lies among the data: a row of flows per base.
+    """A regular grid of the latent space, mapped to the data: a row of flows per base.
 
     Lines of one hue have one latent coordinate in common.
     """
@@ -67,7 +67,7 @@ def draw_grids(path: Path, target: Target, fits: Sequence[Finished]) -> None:
 def draw_inpainting(
     path: Path, target: Target, fit: Finished, completions: Sequence[Completion]
 ) -> None:
-    """For each lost coordinate: the start, the way and the end of the points."""
+    """For each lost coordinate: the start, the path and the end of the points."""
     figure, axes = plotting.panels(len(completions), 3, size=2.6, dpi=100)
     log_prob = functools.partial(fit.result.flow.log_prob, fit.result.params)
     for row_axes, completion in zip(axes, completions, strict=True):

@@ -1,5 +1,5 @@
-"""Flows fitted to tables of numbers: small sets that come with scikit-learn, files of yours, and
-the five sets of "Masked Autoregressive Flow for Density Estimation" beside their published figures.
+"""Flows fitted to tables of numbers: small data sets of scikit-learn, your own files, and the five
+sets of "Masked Autoregressive Flow for Density Estimation" beside their published results.
 
     python -m experiments.tabular
     python -m experiments.tabular --datasets wine measurements.csv --flows maf glow
@@ -7,17 +7,18 @@ the five sets of "Masked Autoregressive Flow for Density Estimation" beside thei
     python -m experiments.tabular --quick --output /tmp/tabular
 
 MAF, RealNVP, spline couplings, autoregressive splines and Glow, each with the data standardised
-inside, are fitted to rows that train. Rows that validate end the fit, and choose its parameters;
-they chose the sizes in `recipes` too. The score is the mean log-likelihood of rows that test, which
-nothing else looks at, in nats: higher is better. It is of the columns as they are, so that it
-shifts with their units. A Gaussian of any mean and covariance, of maximum likelihood, is scored
-beside the flows: only what exceeds it is worth a flow.
+inside the flow, are fitted to the training rows. Validation rows end the fit and choose its
+parameters; they also chose the sizes in `recipes`. The score is the mean log-likelihood of the test
+rows, which are used for nothing else, in nats: higher is better. It refers to the columns as given,
+and so shifts with their units. A maximum-likelihood Gaussian with any mean and covariance is scored
+beside the flows: only a flow that exceeds it is worthwhile.
 
-A seed decides the fit, and which rows of a set do what; those of the five sets are always the same.
-Fits beside each other in a row of seeds thus differ by both, and so do their standard errors, while
-that of one fit, over the rows that test it, is its own.
+A seed determines the fit and the split of the rows; the split of the five sets is always the same.
+So the fits of several seeds differ in both, and their standard errors include both. The standard
+error of a single fit is over its test rows.
 
 In the output folder, `results.csv` gets a row per fit; `<data set>.png` shows its log-likelihoods,
-and data beside samples of the flow that validates best; and `params` keeps what `--resume` needs.
-`--checkpoints` names a folder for what a fit that was interrupted needs to go on.
+and data beside samples of the flow with the best validation score; and `params` keeps what
+`--resume` needs. `--checkpoints` names a folder for checkpoints, from which interrupted fits
+continue.
 """

@@ -1,4 +1,4 @@
-"""Data to fit, by name or from a file, split into rows that train, validate and test."""
+"""Data sets by name or from a file, split into training, validation and test rows."""
 
 import re
 from collections.abc import Callable
@@ -11,40 +11,41 @@ import sklearn.datasets
 from experiments.tabular import maf_sets
 from experiments.tabular.files import read_table
 
-_MAX_READ = 2**30  # bytes: larger maps stay on disk
-_MIN_ROWS = 10  # a row at least for each split
+_MAX_READ = 2**30  # bytes; larger memory maps stay on disk
+_MIN_ROWS = 10  # at least one row for each split
 _ALPHA = 0.05
 
 
 class Splits(NamedTuple):
-    """Rows that train, validate and test."""
+    """Training, validation and test rows."""
 
-    name: str  # of the data; of a file, with `_` for what is no letter or digit
-    # `[N, D]`, float32. A `np.memmap` stays on disk and keeps the type of its file.
+    name: str  # of the data set or file, with `_` for all but letters and digits
+    # `[N, D]`, float32. A `np.memmap` stays on disk and keeps the dtype of its file.
     train: np.ndarray
     validation: np.ndarray  # the same
     test: np.ndarray  # the same
 
 
 def load(name_or_path: str, data_dir: Path, seed: int) -> Splits:
-    """Loads data.
+    """Loads a data set.
 
     Args:
         name_or_path: one of these.
 
             - `breast_cancer`, `wine`, `digits`: features of the sets in scikit-learn; 80 % of the
-              rows train, 10 % validate, 10 % test.
+              rows are for training, 10 % for validation and 10 % for testing.
             - `power`, `gas`, `hepmass`, `miniboone`, `bsds300`: as in `maf_sets`.
-            - A path, as of `read_table`; split like the sets in scikit-learn. A map of more than
-              1 GiB is not read: its first 80 % of the rows train, the next 10 % validate, the last
-              10 % test, which a line printed says.
-        data_dir: where the files of the five sets are; nothing else reads it.
-        seed: of the order of the rows and of `digits`' noise; not for the five sets, which have
-            their own.
+            - A path, as of `read_table`; split like the sets in scikit-learn. A memory map of more
+              than 1 GiB stays on disk: its first 80 % of the rows are for training, the next 10 %
+              for validation and the last 10 % for testing, as a printed line says.
+        data_dir: folder with the files of the five sets; used for these only.
+        seed: seed of the order of the rows and of the noise of `digits`. The five sets have their
+            own.
 
     Raises:
         ImportError: the package that reads such files is missing.
-        ValueError: there are no such data; they are too few, or not finite; a column is constant.
+        ValueError: the data do not exist, have too few rows, or are not finite; or a column is
+            constant.
     """
     if name_or_path in maf_sets.MAF_SETS:
         return Splits(name_or_path, *maf_sets.load(name_or_path, data_dir))
@@ -58,7 +59,7 @@ def load(name_or_path: str, data_dir: Path, seed: int) -> Splits:
 
 
 def names() -> list[str]:
-    """The names of data."""
+    """Names of the data sets."""
     return [*_BUNDLED, *maf_sets.MAF_SETS]
 
 
@@ -99,7 +100,7 @@ def _check_columns(path: str, x: np.ndarray) -> None:
 def _digits(rng: np.random.Generator) -> np.ndarray:
     """`[1797, 64]`: images of 8 by 8 pixels, integers from 0 to 16, made continuous.
 
-    Pixels u get uniform noise, and a logit stretches them over the line:
+    Uniform noise is added to the pixels u, and a logit maps them to the real line:
 
         x = logit(alpha + (1 - 2 alpha) (u + noise) / 17)
 

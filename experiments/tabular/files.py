@@ -14,13 +14,13 @@ _WITH_KEY = re.compile(r"(.+\.(?:npz|h5|hdf5)):(.+)", re.IGNORECASE)
 def read_table(path: str | Path) -> np.ndarray:
     """Reads the table in a file.
 
-    A large `.npy` file costs no memory: it is mapped, and so is an HDF5 dataset that is contiguous
-    and not compressed. Integers become float32, which reads them in.
+    A large `.npy` file takes no memory: it is mapped, as is an HDF5 dataset that is contiguous and
+    not compressed. Integers are read into memory, as float32.
 
     Args:
-        path: of a file of one of these kinds.
+        path: path of a file of one of these kinds.
 
-            - `.csv`: commas between the columns, with or without a line of their names.
+            - `.csv`: comma-separated columns, with or without a header line.
             - `.npy`.
             - `.npz`: its only array, or the one named in `name.npz:array`.
             - `.parquet`: all columns. Nulls become NaN.
@@ -31,8 +31,8 @@ def read_table(path: str | Path) -> np.ndarray:
 
     Raises:
         ImportError: the package that reads such files is missing.
-        ValueError: there is no such file, or it is of another kind; it holds text, no rows, no
-            columns, or no table; or several arrays, and `path` names none of them.
+        ValueError: the file does not exist or is of another kind; it holds text, no rows, no
+            columns, or no table; or it holds several arrays, and `path` names none of them.
     """
     file, key = _split_key(path)
     read = _READERS.get(file.suffix.lower())
@@ -44,11 +44,11 @@ def read_table(path: str | Path) -> np.ndarray:
 
 
 def read_parquet(path: str | Path, drop: Sequence[str] = ()) -> np.ndarray:
-    """Reads the columns of a Parquet file, except those to drop, as `[N, D]` of a common type.
+    """Reads the columns of a Parquet file, except those to drop, as `[N, D]` of a common dtype.
 
     Raises:
         ImportError: pyarrow is missing.
-        ValueError: columns are not numeric, or one to leave out is not there.
+        ValueError: columns are not numeric, or one to drop is missing.
     """
     try:
         import pyarrow.parquet
@@ -144,7 +144,7 @@ def _read_hdf5(file: Path, key: str | None) -> np.ndarray:
         if dataset.shape is None:
             return np.empty((0, 0))
         offset = dataset.id.get_offset()
-        # Of what was never written the offset is no address, and nothing is stored.
+        # A dataset that was never written has no storage, and its offset is no address.
         stored = dataset.id.get_storage_size() == dataset.nbytes > 0
         if offset is not None and stored and dataset.dtype.kind == "f":
             return np.memmap(file, dataset.dtype, mode="r", offset=offset, shape=dataset.shape)
@@ -176,7 +176,7 @@ def _as_floating(table: np.ndarray, path: str | Path) -> np.ndarray:
         raise ValueError(f"{path} must hold at least one row and column; got {table.shape}.")
     if table.dtype.kind != "f":
         return table.astype(np.float32)
-    # JAX takes the byte order of the machine only.
+    # JAX accepts only the byte order of the machine.
     return table if table.dtype.isnative else table.astype(table.dtype.newbyteorder("="))
 
 
@@ -192,7 +192,7 @@ def _missing(package: str, path: str | Path) -> ImportError:
     return ImportError(f"Reading {path} needs {package}: pip install 'distrax_flows[experiments]'.")
 
 
-# By the ending of a file: from it, and the name of an array in it, to its table.
+# By file extension: maps a file, and the name of an array in it, to its table.
 _READERS: dict[str, Callable[[Path, str | None], np.ndarray]] = {
     ".csv": lambda file, _: _read_csv(file),
     ".npy": lambda file, _: _read_npy(file),

@@ -1,4 +1,4 @@
-"""Fits to a set of data, and their scores."""
+"""Fits to a data set, and their scores."""
 
 import functools
 import math
@@ -20,11 +20,11 @@ from experiments.tabular.settings import Settings
 
 GAUSSIAN = "gaussian"
 
-_MAX_ROWS = 50_000  # to validate on; and of those that train, to evaluate
+_MAX_ROWS = 50_000  # of the validation rows, and of the training rows that are scored
 
 
 def load_splits(name: str, seed: int, settings: Settings) -> Splits:
-    """The data of that name, or in that file; of the five sets, the split is always the same."""
+    """The data of that name or file; the split of the five sets is always the same."""
     return _load(name, settings.data_dir, 0 if name in MAF_SETS else seed)
 
 
@@ -44,7 +44,7 @@ def identities(splits: Splits, settings: Settings) -> list[Row]:
 
 
 def recipe_of(flow: str, splits: Splits, settings: Settings) -> Recipe:
-    """How that flow is built and trained on these data."""
+    """The recipe of a flow on these data."""
     return settings.adapt(recipe_for(splits.name, flow, len(splits.train)))
 
 
@@ -80,7 +80,7 @@ def fit(flow: str, splits: Splits, seed: int, settings: Settings) -> tuple[Row, 
     return cells, fitted.params
 
 
-# Cached, so that all fits of a flow share what JAX compiles.
+# Cached, so that all fits of a flow share compiled code.
 @functools.cache
 def make_flow(name: str, event_size: int, recipe: Recipe) -> dxf.Flow:
     """The flow of that name."""
@@ -96,7 +96,7 @@ def make_flow(name: str, event_size: int, recipe: Recipe) -> dxf.Flow:
 
 
 def as_sampler(fit: Finished, splits: Splits, settings: Settings) -> Finished:
-    """The row of a fit, and a function from a number to as many samples, always the same."""
+    """The row of a fit, and a function that returns `num` samples, always the same."""
     row, params = fit
     if row["flow"] == GAUSSIAN:
         return Finished(row, functools.partial(Gaussian(**params[GAUSSIAN]).sample, 0))
@@ -107,14 +107,14 @@ def as_sampler(fit: Finished, splits: Splits, settings: Settings) -> Finished:
 
 
 def mean_and_stderr(values: Sequence[float] | np.ndarray) -> tuple[float, float]:
-    """The mean of independent values, and its standard error: NaN if there is but one."""
+    """The mean of independent values, and its standard error: NaN for a single value."""
     values = np.asarray(values, float)
     stderr = values.std(ddof=1) / math.sqrt(len(values)) if len(values) > 1 else math.nan
     return float(values.mean()), float(stderr)
 
 
 def _score(log_prob: Callable[[np.ndarray], np.ndarray], splits: Splits) -> Row:
-    """Mean log-likelihoods of the rows: of a memory map, some at a time."""
+    """Mean log-likelihoods of the rows, computed in blocks."""
 
     def each(x: np.ndarray) -> np.ndarray:
         return np.concatenate([log_prob(block) for block in blocks(x)], dtype=float)
@@ -130,5 +130,5 @@ def _score(log_prob: Callable[[np.ndarray], np.ndarray], splits: Splits) -> Row:
 
 
 def _some_of(x: np.ndarray) -> np.ndarray:
-    """Every row, or of many rows every n-th; still a memory map if `x` is one."""
+    """All rows, or every n-th of many; still a memory map if `x` is one."""
     return x[:: -(-len(x) // _MAX_ROWS)]

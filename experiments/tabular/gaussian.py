@@ -1,11 +1,11 @@
-"""A Gaussian of maximum likelihood: what a flow has to exceed."""
+"""Maximum-likelihood Gaussian, the baseline of the flows."""
 
 from typing import NamedTuple
 
 import numpy as np
 import scipy.linalg
 
-# Shares of each column's variance, of which validation chooses one.
+# Fractions of each column's variance; validation chooses one.
 RIDGES = (1e-6, 1e-5, 1e-4, 1e-3, 1e-2, 3e-2, 0.1, 0.3)
 
 _BLOCK = 10_000  # rows
@@ -16,25 +16,25 @@ class Gaussian(NamedTuple):
 
     mean: np.ndarray  # `[D]`
     factor: np.ndarray  # `[D, D]`, lower triangular: the covariance is `factor @ factor.T`
-    # what its covariance has on its diagonal beyond that of the rows, as a share of it
+    # added to the diagonal of the rows' covariance, as a fraction of that diagonal
     ridge: np.ndarray
 
     def log_prob(self, x: np.ndarray) -> np.ndarray:
-        """Log-densities of `[N, D]`, in float64 like all here."""
+        """Log-densities of `[N, D]`, in float64, as everything here."""
         z = scipy.linalg.solve_triangular(self.factor, (x - self.mean).T, lower=True)
         constant = np.log(self.factor.diagonal()).sum() + 0.5 * len(z) * np.log(2 * np.pi)
         return -0.5 * (z**2).sum(axis=0) - constant
 
     def sample(self, seed: int, num: int) -> np.ndarray:
-        """Draws, `[num, D]`."""
+        """Samples, `[num, D]`."""
         z = np.random.default_rng(seed).normal(size=(num, len(self.mean)))
         return self.mean + z @ self.factor.T
 
 
 def fit_gaussian(train: np.ndarray, validation: np.ndarray) -> Gaussian:
-    """The Gaussian of the mean and covariance of rows that train, and the ridge of best validation.
+    """The Gaussian with the training rows' mean and covariance, and the ridge that validates best.
 
-    A memory map is read twice, some rows at a time.
+    A memory map is read twice, in blocks.
 
     Raises:
         ValueError: a column of `train` is constant.
@@ -58,5 +58,5 @@ def fit_gaussian(train: np.ndarray, validation: np.ndarray) -> Gaussian:
 
 
 def blocks(x: np.ndarray) -> list[np.ndarray]:
-    """The rows, some at a time: those of a memory map stay on disk until they are used."""
+    """Blocks of the rows; those of a memory map stay on disk until they are used."""
     return [x[start : start + _BLOCK] for start in range(0, len(x), _BLOCK)]

@@ -1,16 +1,17 @@
-"""The five sets of the paper on masked autoregressive flows, prepared as its authors did.
+"""The five data sets of the paper on masked autoregressive flows, prepared as by its authors.
 
-Their files are at https://zenodo.org/records/1161203: `data.tar.gz`, unpacked, is a folder `data`.
-The preparation is that of https://github.com/gpapamak/maf, `datasets/*.py`, down to the seeds, so
-that log-likelihoods compare with published ones. What is peculiar about it stays: statistics that
-standardise are of training and validation rows together, for `gas` of the test rows too.
+The files are at https://zenodo.org/records/1161203: `data.tar.gz` unpacks to a folder `data`. The
+preparation is that of https://github.com/gpapamak/maf, `datasets/*.py`, including the seeds, so
+that log-likelihoods are comparable with published ones. Its peculiarities are kept: rows are
+standardised by the statistics of training and validation rows together, for `gas` also of the test
+rows.
 
 | set | event size | train | validation | test | columns |
 |-|-|-|-|-|-|
-| `power` | 6 | 1,659,917 | 184,435 | 204,928 | of a household's electricity meter |
+| `power` | 6 | 1,659,917 | 184,435 | 204,928 | readings of a household's electricity meter |
 | `gas` | 8 | 852,174 | 94,685 | 105,206 | chemical sensors in ethylene and CO |
-| `hepmass` | 21 | 315,123 | 35,013 | 174,987 | of collisions that make a new particle |
-| `miniboone` | 43 | 29,556 | 3,284 | 3,648 | of electron neutrinos and background |
+| `hepmass` | 21 | 315,123 | 35,013 | 174,987 | features of collisions that make a new particle |
+| `miniboone` | 43 | 29,556 | 3,284 | 3,648 | features of electron neutrinos and background |
 | `bsds300` | 63 | 1,000,000 | 50,000 | 250,000 | patches of photographs |
 
 Reference:
@@ -38,18 +39,18 @@ _TO_PARQUET = (
 class MAFSet(NamedTuple):
     """One of the five sets."""
 
-    # from the folder `data` to the rows that train, validate and test
+    # maps the folder `data` to training, validation and test rows
     read: Callable[[Path], Parts]
     event_size: int  # number of columns
-    num_rows: tuple[int, int, int]  # that train, validate and test, in the paper
+    num_rows: tuple[int, int, int]  # training, validation and test rows in the paper
 
 
 def load(name: str, data_dir: Path) -> Parts:
-    """The rows of a set that train, validate and test, `[N, D]`, from the authors' folder `data`.
+    """Training, validation and test rows of a set, `[N, D]`, from the authors' folder `data`.
 
     Raises:
         ImportError: the package that reads its files is missing.
-        ValueError: its files are not in the folder, or not the authors'.
+        ValueError: its files are missing from the folder, or are not the authors'.
     """
     maf_set = MAF_SETS[name]
     train, validation, test = (part.astype(np.float32) for part in maf_set.read(data_dir))
@@ -62,7 +63,7 @@ def load(name: str, data_dir: Path) -> Parts:
 
 
 def _power(data_dir: Path) -> Parts:
-    """Reactive power and intensity go; noise as wide as the meter's last digit comes; rows shuffle.
+    """Shuffles rows, drops reactive power and intensity, and adds noise as wide as the last digit.
 
     The remaining columns are active power, in steps of 0.001, voltage, in steps of 0.01, three
     sub-meters, in steps of 1, and the time of day.
@@ -78,7 +79,7 @@ def _power(data_dir: Path) -> Parts:
 
 
 def _gas(data_dir: Path) -> Parts:
-    """Time and concentrations go, and each sensor that correlates with a later one above 0.98."""
+    """Drops time, concentrations, and each sensor that correlates with a later one above 0.98."""
     path = _file(data_dir, "gas/ethylene_CO.parquet", _TO_PARQUET)
     x = read_parquet(path, drop=("Time", "Meth", "Eth")).astype(float)
     close = np.corrcoef(x, rowvar=False) > 0.98
@@ -91,9 +92,9 @@ def _gas(data_dir: Path) -> Parts:
 
 
 def _hepmass(data_dir: Path) -> Parts:
-    """Rows of the signal; the label goes, and columns whose least value occurs more than 5 times.
+    """Rows of the signal, without the label and columns whose minimum occurs more than 5 times.
 
-    The authors keep the first tenth of the rows at UCI. Their test file has a last column too many.
+    The authors keep the first tenth of the rows at UCI. Their test file has an extra last column.
     """
     train = read_table(_file(data_dir, "hepmass/1000_train.csv"))
     columns = range(train.shape[1])
@@ -109,18 +110,18 @@ def _hepmass(data_dir: Path) -> Parts:
 
 
 def _miniboone(data_dir: Path) -> Parts:
-    """The authors' file has lost outliers already, and 7 columns whose least value recurs."""
+    """The authors' file already lacks outliers, and 7 columns whose minimum recurs."""
     return _standardize_split(read_table(_file(data_dir, "miniboone/data.npy")).astype(float))
 
 
 def _bsds300(data_dir: Path) -> Parts:
-    """Grey patches of 8 by 8, each without its mean, and so without its last pixel."""
+    """Grey patches of 8 x 8, each with its mean subtracted, and so without its last pixel."""
     path = _file(data_dir, "BSDS300/BSDS300.hdf5")
     return read_table(f"{path}:train"), read_table(f"{path}:validation"), read_table(f"{path}:test")
 
 
 def _split_end(x: np.ndarray) -> Parts:
-    """The last tenth of the rows tests, the last tenth of the others validates."""
+    """Splits off the last tenth for testing, then the last tenth of the rest for validation."""
     num_test = int(0.1 * len(x))
     num_validation = int(0.1 * (len(x) - num_test))
     train, validation, test = np.split(x, [len(x) - num_test - num_validation, len(x) - num_test])

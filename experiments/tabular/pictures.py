@@ -1,4 +1,4 @@
-"""A picture of a set: log-likelihoods, and data beside samples of the best flow."""
+"""Picture of a data set: log-likelihoods, and data beside samples of the best flow."""
 
 import itertools
 from collections.abc import Sequence
@@ -22,8 +22,8 @@ _SHAPE = (4, 14)  # of images of digits, down and across
 def draw_set(path: Path, splits: Splits, fits: Sequence[Finished]) -> None:
     """Log-likelihoods of all fits on the left; data and samples on the right.
 
-    The splits are those of the first seed. The results of fits sample, as by `as_sampler`; those of
-    the first seed come first.
+    The splits are those of the first seed. The results of fits are samplers, as of `as_sampler`;
+    those of the first seed come first.
     """
     names = list(dict.fromkeys(fit.row["flow"] for fit in fits))
     first = {fit.row["flow"]: fit for fit in reversed(fits)}
@@ -66,7 +66,7 @@ def _draw_scores(ax: Axes, fits: Sequence[Finished], names: Sequence[str], title
     for i, values in enumerate(table):
         mean, stderr = mean_and_stderr(values)
         if np.isnan(stderr):
-            # Of a single fit there is that over rows.
+            # A single fit has only the one over rows.
             stderr = _values(fits, names[i], "test_stderr")[0]
         color = _COLORS[2] if names[i] == GAUSSIAN else _COLORS[1]
         ax.errorbar(i, mean, stderr, color=color, marker="o", capsize=4)
@@ -95,7 +95,7 @@ def _draw_pairs(axes: np.ndarray, shown: dict[str, np.ndarray], pair: Sequence[i
 
 
 def _draw_digits(ax: Axes, rows: np.ndarray, title: str) -> None:
-    """Images side by side, as bright as they were before the logit."""
+    """Images side by side, with the brightness before the logit."""
     down, across = _SHAPE
     images = scipy.special.expit(rows[: down * across]).reshape(down, across, 8, 8)
     framed = np.pad(images, ((0, 0), (0, 0), (0, 1), (0, 1)), constant_values=0.5)
@@ -106,10 +106,11 @@ def _draw_digits(ax: Axes, rows: np.ndarray, title: str) -> None:
 
 
 def _least_gaussian(x: np.ndarray, num: int) -> list[list[int]]:
-    """Disjoint pairs of columns that depend on each other least as Gaussians do.
+    """Disjoint pairs of columns whose dependence is least like that of Gaussians.
 
-    The columns are first made normal, each by its ranks. Of two jointly Gaussian ones, squares are
-    then uncorrelated with values, and correlate among themselves by the square of the correlation.
+    Each column is first made normal by its ranks. If two are jointly Gaussian, then the squares of
+    one are uncorrelated with the values of the other, and the correlation of their squares is the
+    square of their correlation.
     """
     ranks = scipy.stats.rankdata(x, axis=0)
     z = _standardized(scipy.stats.norm.ppf((ranks - 0.5) / len(x)))

@@ -1,12 +1,12 @@
 """Published test log-likelihoods of the five sets, in nats: higher is better.
 
-Errors are as printed. Of most models they are two standard errors over the test set, for one fit;
-of those with `across_runs` they are over repeated fits. A log-likelihood is of the data as
-prepared, and shifts with the scale of a column: compare only what `maf_sets` prepares.
+Errors are as printed. For most models they are two standard errors over the test set, for one fit;
+for those with `across_runs` they are over repeated fits. A log-likelihood refers to the data as
+prepared, and shifts with the scale of a column: compare only data prepared by `maf_sets`.
 
-All rows of the MAF paper but "Gaussian", and "NAF", "SOS" and the means of "FFJORD", agree with the
-compilation in the README of https://github.com/lupalab/tan. The other rows have no second source
-here: look them up in their papers before you rely on a digit.
+All rows of the MAF paper except "Gaussian", and "NAF", "SOS" and the means of "FFJORD", agree with
+the compilation in the README of https://github.com/lupalab/tan. The other rows have no second
+source here: look them up in their papers before you rely on a digit.
 """
 
 from typing import NamedTuple
@@ -24,12 +24,12 @@ class Published(NamedTuple):
     model: str  # its name in the source
     source: str  # paper and table
     mean: float  # of the log-likelihood over the test set
-    error: float | None  # as printed; None if none is
+    error: float | None  # as printed; None if there is none
     across_runs: bool  # whether the error is over repeated fits
 
 
 def of(name: str) -> list[Published]:
-    """What is published on a set, worst first; nothing on others than the five."""
+    """The published figures of a set, worst first; none for sets other than the five."""
     if name not in _COLUMNS:
         return []
     column = 1 + _COLUMNS.index(name)

@@ -1,4 +1,4 @@
-"""The flows, and of which size and how trained they are on each set."""
+"""Flows, and their sizes and training on each data set."""
 
 from collections.abc import Callable
 from typing import Any, NamedTuple
@@ -8,7 +8,7 @@ import jax
 
 import distrax_flows as dxf
 
-_LARGE = 20_000  # rows, from which on files are not treated as small
+_LARGE = 20_000  # rows from which a file does not count as small
 
 
 class Recipe(NamedTuple):
@@ -17,14 +17,14 @@ class Recipe(NamedTuple):
     num_layers: int  # layers
     hidden_sizes: tuple[int, ...]  # hidden units of each network
     num_bins: int  # bins of each spline; other flows have none
-    learning_rate: float  # of Adam at the start; it falls to zero by a cosine
-    # by how much a step shrinks the networks' matrices, times the learning rate
+    learning_rate: float  # initial rate of Adam; a cosine decays it to zero
+    # a step shrinks the networks' matrices by this times the learning rate
     weight_decay: float
-    ema_decay: float  # of the moving average of the parameters, which is what is validated and kept
-    batch_size: int  # rows of a batch, at most all
-    num_steps: int  # steps, at most
+    ema_decay: float  # of the moving average of the parameters, which is validated and kept
+    batch_size: int  # rows of a batch, at most all rows
+    num_steps: int  # maximum number of steps
     eval_every: int  # steps between validations
-    patience: int  # how many of those in a row may bring no improvement
+    patience: int  # validations without improvement that end a fit
 
 
 def _lu(x: jax.Array) -> distrax.Bijector:
@@ -32,7 +32,7 @@ def _lu(x: jax.Array) -> distrax.Bijector:
 
 
 def _splines(structure: Callable[..., distrax.Transformed]) -> Callable[..., distrax.Transformed]:
-    """Splines alone, and linear maps between them: the flows of their paper."""
+    """Splines alone, with linear maps between layers, as in the paper on spline flows."""
 
     def build(size: int, num_bins: int, **options: Any) -> distrax.Transformed:
         return structure(size, dxf.families.spline(num_bins), between=_lu, **options)
@@ -50,7 +50,7 @@ FLOWS: dict[str, Callable[..., distrax.Transformed]] = {
 
 
 def recipe_for(dataset: str, flow: str, num_rows: int) -> Recipe:
-    """The recipe of a flow on a set by name, or on another one of so many rows that train."""
+    """The recipe of a flow on a named set, or on another one with that many training rows."""
     if dataset in _AFFINE_SIZES:
         num_layers, units = _SPLINE_SIZES if flow.startswith("nsf") else _AFFINE_SIZES[dataset]
         recipe = _LARGE_SET._replace(num_layers=num_layers, hidden_sizes=(units, units))
@@ -62,9 +62,9 @@ def recipe_for(dataset: str, flow: str, num_rows: int) -> Recipe:
     return without if flow in _WITHOUT_LINEAR_MAPS else with_linear_maps
 
 
-# With few rows, heavy weight decay pulls networks towards constants. Where linear maps lie between
-# the layers, what is left is a Gaussian of any covariance. MAF and RealNVP have none: they need
-# larger networks, with less decay, for what is linear too.
+# With few rows, heavy weight decay pulls networks towards constants. With linear maps between
+# the layers, a Gaussian of any covariance remains. MAF and RealNVP have no such maps: they need
+# larger networks, with less decay, to represent linear dependence, too.
 _WITHOUT_LINEAR_MAPS = ("maf", "realnvp")
 _SMALL_SET = Recipe(
     num_layers=4,
@@ -98,8 +98,8 @@ _LARGE_SET = Recipe(
     patience=15,
 )
 # Layers, and units of two hidden layers, of MAF and RealNVP: from `run_experiments.py` in
-# https://github.com/gpapamak/maf, which tries 5 and 10 layers of one and two hidden layers each,
-# for BSDS300 of 512 and 1024 units. Glow's are the same.
+# https://github.com/gpapamak/maf, which tries 5 and 10 layers with one and two hidden layers each,
+# and for BSDS300 with 512 and 1024 units. Glow's are the same.
 _AFFINE_SIZES = {
     "power": (10, 100),
     "gas": (10, 100),

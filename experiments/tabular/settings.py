@@ -1,4 +1,4 @@
-"""What to fit, how, and where to write it."""
+"""Settings of the tabular experiment."""
 
 import dataclasses
 from pathlib import Path
@@ -35,13 +35,13 @@ class Settings:
     quick: bool = False  # Small flows, few steps and one seed.
 
     def adapt(self, recipe: Recipe) -> Recipe:
-        """The recipe, with what is given here in place of its own."""
+        """The recipe, with its values replaced by those given here."""
         given = {name: getattr(self, name) for name in Recipe._fields}
         return recipe._replace(**{n: value for n, value in given.items() if value is not None})
 
 
 def check_settings(settings: Settings) -> None:
-    """Raises a ValueError for settings that hold no value, are too small, or name nothing."""
+    """Raises a ValueError for settings that are empty, too small, or name nothing that exists."""
     check(settings, choices={"flows": FLOWS}, least={"weight_decay": 0})
     for name in settings.datasets:
         if name not in datasets.names() and "." not in name:

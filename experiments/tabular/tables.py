@@ -1,4 +1,4 @@
-"""Tables of log-likelihoods: of flows by data set, and beside published ones."""
+"""Tables of log-likelihoods, by flow and data set, and beside published ones."""
 
 import math
 from collections.abc import Callable, Sequence
@@ -17,7 +17,7 @@ def scores(rows: Sequence[Row]) -> str:
 
 
 def gains(rows: Sequence[Row]) -> str:
-    """By how much flows exceed the Gaussian of the same rows: means and standard errors."""
+    """Gains of flows over the Gaussian of the same rows: means and standard errors."""
     gaussians = {
         (row["dataset"], row["seed"]): float(row["test"]) for row in rows if row["flow"] == GAUSSIAN
     }
@@ -29,7 +29,7 @@ def gains(rows: Sequence[Row]) -> str:
 
 
 def beside_published(splits: Splits, rows: Sequence[Row]) -> list[str]:
-    """A table of what is published on a set with what was measured, best first; or nothing."""
+    """A table of published and measured figures of a set, best first; none for other sets."""
     if splits.name not in MAF_SETS:
         return []
     table = []
@@ -65,7 +65,7 @@ def _flow_by_set(title: str, rows: Sequence[Row], value: Callable[[Row], float])
 def _by_flow(
     rows: Sequence[Row], dataset: str, value: Callable[[Row], float]
 ) -> dict[str, list[float]]:
-    """The values of each flow on a set, one of each seed."""
+    """The values of each flow on a set, one per seed."""
     values: dict[str, list[float]] = {}
     for row in select(rows, dataset=dataset):
         values.setdefault(row["flow"], []).append(value(row))

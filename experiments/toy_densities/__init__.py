@@ -7,5 +7,5 @@
 Each fit samples fresh batches from its density, and is scored by the divergence KL(p || q) from the
 density p to the flow q, on fresh samples of p. In the output folder, `results.csv` gets a row per
 fit, `<density>.png` shows the fits of the first seed, `overview.png` all of them, `training.gif`
-one fit as it goes, and `params` keeps what `--resume` needs.
+one fit during training, and `params` keeps what `--resume` needs.
 """

@@ -1,4 +1,4 @@
-"""The whole experiment; the package's docstring says what it does."""
+"""Entry point of the experiment; see the docstring of the package."""
 
 import dataclasses
 import functools
@@ -99,7 +99,7 @@ def fit(row: Row, settings: Settings) -> tuple[Row, Any]:
     return scored.cells() | cost_cells(fitted) | machine_cells(), fitted.params
 
 
-# Cached, so that all fits of a flow share what JAX compiles.
+# Cached, so that all fits of a flow share compiled code.
 @functools.cache
 def make_flow(name: str, num_layers: int, hidden_sizes: tuple[int, ...]) -> dxf.Flow:
     """The flow of that name and size."""

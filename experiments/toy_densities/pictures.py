@@ -21,7 +21,7 @@ def draw_density(path: Path, target: Target, fits: Sequence[Fitted]) -> None:
 def draw_training(
     path: Path, label: str, target: Target, frames: Sequence[tuple[int, LogProb]]
 ) -> None:
-    """A fit as it goes, beside samples of the target: steps done and density, frame by frame."""
+    """A fit during training, beside samples of the target: step and density of each frame."""
     images = []
     for step, log_prob in frames:
         figure, axes = plotting.panels(1, 2, size=2.4, dpi=90)

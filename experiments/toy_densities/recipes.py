@@ -1,4 +1,4 @@
-"""How each flow is built, and what helps it."""
+"""Recipes of the flows: their builders, and what helps them."""
 
 import functools
 from collections.abc import Callable
@@ -13,17 +13,17 @@ EMA_DECAY = 0.999  # of all fits
 
 
 class Recipe(NamedTuple):
-    """How a flow is built."""
+    """Label, builder and description of a flow."""
 
     label: str  # its name in pictures
-    # the builder; it takes the options that all builders share
+    # builder, which takes the options shared by all builders
     build: Callable[..., distrax.Transformed]
-    # what helps it beside the moving average of its parameters, in words
+    # what helps it besides the moving average of its parameters, in words
     helped_by: str = "standardised; silu(2x) networks"
 
 
 def steep_silu(x: jax.Array) -> jax.Array:
-    """`silu(2x)`: smooth, and as bent within the data's range as affine layers need."""
+    """`silu(2x)`: smooth, and curved enough within the range of the data for affine layers."""
     return jax.nn.silu(2 * x)
 
 

@@ -5,16 +5,16 @@
     python -m experiments.benchmarks.peers --libraries ours bare distrax
     python -m experiments.benchmarks.peers --quick --output /tmp/peers
 
-Every library gets the same data, layers, sizes of networks, and optimizer (Adam). Beside them runs
-`bare`, the limit: the same networks, masked alike, each fed with what the one before it said, with
-no flow around them; and `unrolled`, ours with `unroll=True`. zuko needs PyTorch;
-`pip install torch` first, the CPU build where there is no GPU.
+Every library gets the same data, layers, sizes of networks, and optimizer (Adam). Two more are
+timed: `bare`, the lower limit, which is the same networks with the same masks and without a flow,
+each applied to the output of the previous one; and `unrolled`, ours with `unroll=True`. zuko needs
+PyTorch; `pip install torch` first, the CPU build where there is no GPU.
 
-Calls are timed in rounds, A B C, B A C, so that a slow spell of the machine hits all alike, and no
-library always runs after the same one. A ratio is the median over rounds of a library's time over
-ours in the same round, with its quartiles. What a call compiles, and how much memory it takes at
-its peak, is measured in a process of its own.
+Calls are timed in rounds, A B C, B A C, so that a slow spell of the machine affects all alike, and
+no library always runs after the same one. A ratio is the median over rounds of a library's time
+over ours in the same round, with its quartiles. Compile time and peak memory of a call are measured
+in a separate process.
 
 `peers.csv` in the output folder has a row for each flow, size, measure and library; `peers.png`
-shows the ratios. Nothing should run beside it.
+shows the ratios. Run nothing else meanwhile.
 """

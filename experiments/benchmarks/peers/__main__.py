@@ -1,4 +1,4 @@
-"""The whole comparison; the package's docstring says what it does."""
+"""Entry point of the comparison; see the docstring of the package."""
 
 import importlib.util
 from collections.abc import Sequence
@@ -76,7 +76,7 @@ def compare(flow: str, size: Size, settings: Settings) -> list[Row]:
     for measure in MEASURES:
         times = time_in_turn(contestants, measure, settings)
         for library, contestant in contestants.items():
-            # The limit is shown as it is: its ratio, too, is its time over ours.
+            # The limit is no exception: its ratio, too, is its time over ours.
             ratio = np.quantile(times[library] / times["ours"], [0.25, 0.5, 0.75])
             milli = np.quantile(times[library], [0.25, 0.5, 0.75])
             row = as_row(
@@ -100,7 +100,7 @@ def compare(flow: str, size: Size, settings: Settings) -> list[Row]:
 def time_in_turn(
     contestants: dict[str, Contestant], measure: str, settings: Settings
 ) -> dict[str, np.ndarray]:
-    """Milliseconds of a measure, as many rounds as there is time for."""
+    """Milliseconds of a measure, in as many rounds as there is time for."""
     calls = {library: one.calls[measure] for library, one in contestants.items()}
     trial = milliseconds(calls, repeats=1)
     seconds = 2 * sum(float(times[0]) for times in trial.values()) / 1e3  # half is not timed

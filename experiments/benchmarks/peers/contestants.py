@@ -1,4 +1,4 @@
-"""What each library is asked to do."""
+"""Calls to time, for each library."""
 
 import functools
 import importlib
@@ -20,7 +20,7 @@ class Contestant(NamedTuple):
     """A flow in some library, ready to be called."""
 
     num_params: int  # trained scalars
-    calls: dict[str, Call]  # from a measure to the call that is timed
+    calls: dict[str, Call]  # the call to time, by measure
 
 
 def make(library: str, flow: str, size: Size) -> Contestant | None:
@@ -48,10 +48,10 @@ def in_jax(
     """A contestant of compiled functions.
 
     Args:
-        params: what is trained.
+        params: parameters to train.
         size: size of the flow and of the batch.
-        log_prob: from parameters and a batch to log-densities.
-        sample: from parameters and a key to a batch.
+        log_prob: maps parameters and a batch to log-densities.
+        sample: maps parameters and a key to a batch.
         sample_and_log_prob: the same, with log-densities.
     """
     x, key = jnp.asarray(draw_data(size)), jax.random.key(0)
@@ -63,7 +63,7 @@ def in_jax(
         updates, opt_state = optimizer.update(grads, opt_state)
         return optax.apply_updates(params, updates), opt_state, value
 
-    # A step donates its arguments: the other calls go on using `params`.
+    # A step donates its arguments, but the other calls still use `params`.
     state = jax.tree.map(jnp.array, params), optimizer.init(params)
 
     def train_step():

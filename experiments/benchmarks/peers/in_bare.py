@@ -1,4 +1,4 @@
-"""The limit: the networks of a flow, one after the other, and nothing else."""
+"""Lower limit: the networks of a flow, one after another, and nothing else."""
 
 import haiku as hk
 import jax
@@ -38,6 +38,6 @@ def make(name: str, size: Size) -> Contestant:
     x = jnp.asarray(draw_data(size))
     keys = jax.random.split(jax.random.key(0), size.layers)
     params = jax.vmap(lambda key: layer.init(key, x))(keys)
-    # A flow samples at this cost, too, if at all.
+    # This is the limit of sampling, too.
     sample = lambda params, key: total(params, x)  # noqa: E731
     return in_jax(params, size, total, sample, sample)

@@ -1,4 +1,4 @@
-"""distrax alone: a chain of couplings with Haiku networks, as its own example of a flow."""
+"""Plain distrax: a chain of couplings with Haiku networks, as in its own example of a flow."""
 
 import distrax
 import haiku as hk

@@ -1,4 +1,4 @@
-"""FlowJAX."""
+"""Flows of FlowJAX."""
 # pyright: reportMissingImports=false
 
 import equinox as eqx

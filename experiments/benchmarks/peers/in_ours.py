@@ -1,4 +1,4 @@
-"""distrax_flows."""
+"""Flows of distrax_flows."""
 
 import functools
 
@@ -9,7 +9,7 @@ import distrax_flows as dxf
 from experiments.benchmarks.peers.contestants import Contestant, draw_data, in_jax
 from experiments.benchmarks.peers.settings import Size
 
-# The peers' spline flows have splines alone, where those of ours have affine maps beside them.
+# The peers' spline flows have splines alone, whereas ours have affine maps beside them.
 BUILDERS = {
     "realnvp": dxf.flows.realnvp,
     "maf": dxf.flows.maf,
@@ -19,7 +19,7 @@ BUILDERS = {
 
 
 def make(name: str, size: Size, *, unroll: bool = False) -> Contestant:
-    """The flow of that name, as it comes, or with each layer compiled separately."""
+    """The flow of that name, as built by default, or with each layer compiled separately."""
     sizes, shape = (size.hidden, size.hidden), (size.batch,)
     flow = dxf.transform(
         lambda: BUILDERS[name](

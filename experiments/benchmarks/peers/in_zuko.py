@@ -1,4 +1,4 @@
-"""zuko, on PyTorch."""
+"""Flows of zuko, on PyTorch."""
 # pyright: reportMissingImports=false
 
 import torch
@@ -17,7 +17,7 @@ def make(name: str, size: Size) -> Contestant:
     elif name == "maf":
         flow = zuko.flows.MAF(size.event, **options)
     else:
-        if name == "nsf_coupling":  # what its NSF is made of, in couplings
+        if name == "nsf_coupling":  # the transform of its NSF, in couplings
             options["univariate"] = zuko.transforms.MonotonicRQSTransform
             options["shapes"] = [(NUM_BINS,), (NUM_BINS,), (NUM_BINS - 1,)]
         flow = zuko.flows.RealNVP(size.event, **options)

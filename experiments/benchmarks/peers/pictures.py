@@ -1,4 +1,4 @@
-"""The picture of the ratios."""
+"""Picture of the ratios."""
 
 from collections.abc import Sequence
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""What to compare, and where to write it."""
+"""Settings of the comparison with peers."""
 
 import dataclasses
 from pathlib import Path

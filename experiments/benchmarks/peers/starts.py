@@ -1,6 +1,6 @@
-"""What a flow costs before its second call: compilation, and memory of a call at its peak.
+"""Compile time of a flow, and peak memory of a call.
 
-Run as a process of its own for each library and flow: `python -m ...starts LIBRARY FLOW B D L H`
+Run in a separate process for each library and flow: `python -m ...starts LIBRARY FLOW B D L H`
 prints a JSON object, `{measure: {"compile_s": ..., "memory_mb": ...}}`.
 """
 
@@ -19,12 +19,12 @@ from experiments.benchmarks.peers.settings import Size
 
 _STATUS = Path("/proc/self/status")
 
-# Of the measures, the two whose starts differ most.
+# The two measures whose starts differ most.
 MEASURED = ("train step", "sample")
 
 
 def measure_starts(library: str, flow: str, size: Size) -> dict[str, dict[str, float]]:
-    """Starts a process that measures, and returns what it found."""
+    """Runs this module in a new process, and returns its measurements."""
     command = [sys.executable, "-m", __name__, library, flow, *map(str, size)]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     if done.returncode:
@@ -33,11 +33,11 @@ def measure_starts(library: str, flow: str, size: Size) -> dict[str, dict[str, f
 
 
 def measure_start(call: Call) -> dict[str, float]:
-    """Seconds that the first call takes longer than the next, and megabytes of a later one."""
+    """Extra seconds of the first call over the second, and peak megabytes of a later one."""
     first, second = _seconds(call), _seconds(call)
     start = {"compile_s": first - second}
     if _STATUS.exists():  # Linux
-        # What the compiler has freed goes back to the system; else a call would find it there.
+        # Returns what the compiler has freed to the system; otherwise a call would reuse it.
         ctypes.CDLL(None).malloc_trim(0)
         Path("/proc/self/clear_refs").write_text("5")  # forgets the peak so far
         before = _kilobytes("VmRSS")
