@@ -1,4 +1,4 @@
-"""How accurate each bijector is at worst, over many drawn parameters: writes docs/accuracy.md.
+"""Worst-case accuracy of each bijector over many sampled parameters; writes docs/accuracy.md.
 
     python tests/accuracy.py
     python tests/accuracy.py --num 1000 planar radial

@@ -1,6 +1,6 @@
-"""What the tests of many devices run in processes of their own: `python on_devices.py JOB ...`.
+"""Jobs of the tests of many devices, run in separate processes: `python on_devices.py JOB ...`.
 
-The environment variable `XLA_FLAGS` says how many devices there are.
+The environment variable `XLA_FLAGS` sets the number of devices.
 """
 
 import contextlib

@@ -1,4 +1,4 @@
-"""Every row of the laws within `jax.shard_map`, in a process of eight devices."""
+"""Every row of the laws inside `jax.shard_map`, in a process with eight devices."""
 
 import sys
 

@@ -1,4 +1,4 @@
-"""Gradients through the sequential direction: implicit, and those of the same maths by passes."""
+"""Gradients through the sequential direction: implicit ones, and those of repeated passes."""
 
 import itertools
 

@@ -1,4 +1,4 @@
-"""What no fit can use is refused before it starts, with the value and the remedy."""
+"""Data that no fit can use are refused before it starts, with the value and the remedy."""
 
 from pathlib import Path
 

@@ -105,21 +105,6 @@ def test_log_prob_is_that_of_scipy(name):
         assert single.dtype == np.float32
 
 
-@each_base
-def test_draws_follow_the_density(name):
-    params, key, num = learned(name)[0], jax.random.key(1), 20_000
-
-    @jax.jit
-    def sample_and_log_prob(params):
-        return made(name, params).sample_and_log_prob(seed=key, sample_shape=(num,))
-
-    draws, log_prob = sample_and_log_prob(params)
-    assert draws.shape == (num, 2)
-    np.testing.assert_allclose(draws, draws_of(name, num)(params, key), rtol=1e-4, atol=1e-5)
-    np.testing.assert_allclose(log_prob, log_prob_of(name)(params, draws), atol=1e-3)
-    assert_density_is_that_of(draws, log_prob)
-
-
 def assert_density_is_that_of(draws, log_prob):
     # The mean of q / p over draws from p is the mass of q, which is 1, for any narrow q.
     draws, log_prob = np.asarray(draws, np.float64), np.asarray(log_prob, np.float64)

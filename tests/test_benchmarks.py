@@ -1,4 +1,4 @@
-"""The benchmarks run, compare like with like, and write what they measured."""
+"""Benchmarks: they run, compare like with like, and write their measurements."""
 
 import csv
 import dataclasses

@@ -1,4 +1,4 @@
-"""What the Bernstein polynomial promises beyond the laws."""
+"""Bernstein polynomials: guarantees beyond the laws."""
 
 import functools
 

@@ -1,4 +1,4 @@
-"""The Bernstein experiment end to end, in miniature, and what its scores and stages rest on."""
+"""The Bernstein experiment end to end, in miniature, and the parts of its scores and stages."""
 
 import csv
 import dataclasses

@@ -1,4 +1,4 @@
-"""What builders return, and what their options do at the edges: scales, sizes, circles, reuse."""
+"""Builders: return values, and edge cases of options: scales, sizes, circles, reuse."""
 
 import functools
 

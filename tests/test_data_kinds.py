@@ -1,4 +1,4 @@
-"""Data of other kinds are converted without a change of meaning, or refused with the remedy."""
+"""Data of other types: converted without a change of meaning, or refused with the remedy."""
 
 import jax
 import jax.numpy as jnp

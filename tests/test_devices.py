@@ -1,4 +1,4 @@
-"""Eight devices, and two processes, do what one device does."""
+"""Eight devices and two processes: the same results as one device."""
 
 import os
 import re

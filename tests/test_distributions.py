@@ -1,4 +1,4 @@
-"""Laws of distributions: of bases, toy densities and flows; and that each law can be broken."""
+"""Laws of distributions, for bases, toy densities and flows; and that each law can fail."""
 
 import functools
 import math

@@ -39,6 +39,7 @@ def test_examples_of_decorated_functions_are_found():
     assert found["distrax_flows.flows._coupling.realnvp"] == 4
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
 def test_python_blocks_run(page, tmp_path, monkeypatch):
     """The blocks of a page run in order, in one namespace, as a reader would paste them."""

@@ -1,4 +1,4 @@
-"""Bad input gets a clear error at once: the rule, the value, the remedy."""
+"""Errors of bad input: immediate, with the rule, the value and the remedy."""
 
 import distrax
 import jax

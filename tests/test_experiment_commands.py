@@ -1,4 +1,4 @@
-"""Experiments as commands: what is given beside `--quick` wins, and Ctrl-C keeps finished rows."""
+"""Experiments as commands: settings given with `--quick` win, and Ctrl-C keeps finished rows."""
 
 import csv
 import dataclasses

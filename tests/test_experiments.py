@@ -1,4 +1,4 @@
-"""The experiments end to end, in miniature, and the pictures they are drawn with."""
+"""The experiments end to end, in miniature, and their plotting functions."""
 
 import csv
 import dataclasses

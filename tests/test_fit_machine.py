@@ -1,4 +1,4 @@
-"""Whatever befalls a fit, it ends with the bits of one that nothing befell."""
+"""State machine of interrupted and damaged fits: they end with the bits of undisturbed ones."""
 
 import shutil
 import tempfile
@@ -105,7 +105,7 @@ class FitMachine(RuleBasedStateMachine):
         (self.folder / "999.orbax-checkpoint-tmp").mkdir(exist_ok=True)
 
 
-TestFitMachine = FitMachine.TestCase
+TestFitMachine = pytest.mark.slow(FitMachine.TestCase)
 TestFitMachine.settings = hypothesis.settings(max_examples=6, stateful_step_count=6, deadline=None)
 
 

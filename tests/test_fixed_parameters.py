@@ -1,4 +1,4 @@
-"""What a flow keeps from its initialisation stays as it is, whatever the optimizer."""
+"""Fixed parameters: values set at initialisation never change, whatever the optimizer."""
 
 import distrax
 import haiku as hk

@@ -1,4 +1,4 @@
-"""The house: who may import whom, and what importing costs and needs."""
+"""Structure of the package: allowed imports, and the cost and needs of importing it."""
 
 import ast
 import importlib

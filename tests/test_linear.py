@@ -1,4 +1,4 @@
-"""Linear bijectors and layers: the matrices they are."""
+"""Linear bijectors and layers, and their matrices."""
 
 import distrax
 import haiku as hk

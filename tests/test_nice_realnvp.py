@@ -1,4 +1,4 @@
-"""The NICE and RealNVP experiment in miniature, and the ascent that finds lost coordinates."""
+"""The NICE and RealNVP experiment in miniature, and the ascent that recovers coordinates."""
 
 import csv
 import dataclasses

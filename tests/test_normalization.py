@@ -1,4 +1,4 @@
-"""Normalisation bijectors and layers: the statistics they take, and what they make of them."""
+"""Normalisation bijectors and layers: their statistics, and the resulting maps."""
 
 import distrax
 import haiku as hk

@@ -89,6 +89,7 @@ class Arcsinh(Bijector):
         return x, jnp.log(self._c) - jnp.log(jnp.cosh(x))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("argument", [0, 1])
 def test_three_derivatives_pass_a_root_in_a_stack(argument, x64):
     # Differentiated twice, a scan drops custom rules.
@@ -109,6 +110,7 @@ def test_three_derivatives_pass_a_root_in_a_stack(argument, x64):
             roots, exact = jax.grad(roots), jax.grad(exact)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["logistic_mixture", "planar"])
 def test_second_derivatives_of_stacked_inverses(name, x64):
     case = next(case for case in cases.CASES if case.name == name)

@@ -1,4 +1,4 @@
-"""Objectives of one's own, and parameters that are not trained."""
+"""Custom objectives, and parameters that are not trained."""
 
 import dataclasses
 

@@ -1,4 +1,4 @@
-"""Options are written once, and seen in signatures, docstrings and errors."""
+"""Options: defined once, and visible in signatures, docstrings and errors."""
 
 import functools
 import inspect

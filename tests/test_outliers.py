@@ -1,4 +1,4 @@
-"""A few rows that set the scale of all others are named before a fit starts."""
+"""Outliers: rows that set the scale of all others are named before a fit starts."""
 
 import warnings
 

@@ -1,4 +1,4 @@
-"""What is installed and what is shipped: bounds of versions, and the files of the sdist."""
+"""Packaging: bounds of versions, and the files of the sdist."""
 
 import re
 import subprocess

@@ -1,4 +1,4 @@
-"""What planar, radial and Sylvester flows and their layers promise beyond the laws."""
+"""Planar, radial and Sylvester flows and their layers: guarantees beyond the laws."""
 
 import haiku as hk
 import jax

@@ -1,4 +1,4 @@
-"""Networks in bfloat16, the bijectors that they decide in float32."""
+"""Networks in bfloat16, with their bijectors in float32."""
 
 import functools
 
@@ -78,6 +78,7 @@ def test_networks_compute_in_bfloat16_only(make):
     assert np.abs(got - want).max() > 1e-4
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("build", FLOWS.values(), ids=FLOWS)
 def test_flows_stay_in_float32(build):
     def make(policy):

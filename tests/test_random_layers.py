@@ -93,7 +93,7 @@ def test_a_distribution_holds_a_key():
 
 @pytest.mark.parametrize("method", ["log_prob", "forward", "inverse", "trace"])
 def test_a_missing_key_is_asked_for_by_name(method):
-    message = rf"`key` must be given to `{method}`: `.*exponential_layer` of this flow draws"
+    message = rf"`key` must be given to `{method}`: `.*exponential_layer` of this flow needs"
     with pytest.raises(ValueError, match=message):
         getattr(FLOW, method)(PARAMS, X)
 

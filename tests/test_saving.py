@@ -1,4 +1,4 @@
-"""A saved flow is the same flow in another process, and a bad file is refused with its name."""
+"""Saved flows: the same in another process; errors of bad files name them."""
 
 import collections
 import functools

@@ -1,4 +1,4 @@
-"""What the scalar bijectors and families promise beyond the laws."""
+"""Scalar bijectors and families: guarantees beyond the laws."""
 
 import distrax
 import jax

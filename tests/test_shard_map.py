@@ -1,4 +1,4 @@
-"""Bijectors within `jax.shard_map`: loops carry what varies over devices."""
+"""Bijectors inside `jax.shard_map`, whose loops carry values that vary over devices."""
 
 import os
 import subprocess

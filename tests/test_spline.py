@@ -1,4 +1,4 @@
-"""What the rational-quadratic spline promises beyond the laws."""
+"""Rational-quadratic splines: guarantees beyond the laws."""
 
 import functools
 

@@ -1,4 +1,4 @@
-"""The checker of bijectors passes good ones, and says of broken ones what is wrong where."""
+"""The checker of bijectors: it passes correct ones, and locates the errors of broken ones."""
 
 import re
 

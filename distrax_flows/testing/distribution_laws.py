@@ -81,9 +81,12 @@ class DistributionSubject:
             events.reshape(shape).astype(self.samples.dtype),
             (len(events), *self.batch_shape, *self.event_shape),
         )
-        log_prob = jax.jit(lambda distribution, x: distribution.log_prob(x))
-        log_prob = np.asarray(log_prob(self.distribution, x), np.float64)
+        log_prob = np.asarray(_log_prob(self.distribution, x), np.float64)
         return np.exp(log_prob.reshape(len(events), -1)[:, 0])
+
+
+# Compiled once for all laws that evaluate samples of one shape.
+_log_prob = jax.jit(lambda distribution, x: distribution.log_prob(x))
 
 
 DistributionLaw: TypeAlias = Callable[[DistributionSubject], Iterator[Check]]
@@ -115,9 +118,10 @@ def shapes(subject: DistributionSubject) -> Iterator[Check]:
 @_law
 def seeds(subject: DistributionSubject) -> Iterator[Check]:
     """Samples are a function of the seed; members of a batch and samples are independent."""
+    draw = jax.jit(lambda distribution, seed: distribution.sample(seed=seed, sample_shape=(4,)))
 
     def sample(seed):
-        return np.asarray(subject.distribution.sample(seed=seed, sample_shape=(4,)))
+        return np.asarray(draw(subject.distribution, seed))
 
     one = sample(subject.key)
     yield same("samples of one key differ", np.array_equal(one, sample(subject.key)), True, "state")
@@ -140,7 +144,7 @@ def sample_and_log_prob(subject: DistributionSubject) -> Iterator[Check]:
     sample = jax.jit(lambda d, key: d.sample(seed=key, sample_shape=(subject.num_samples,)))
     x = np.asarray(sample(distribution, subject.key))
     yield close("samples", x, subject.samples, subject.tolerance, x, remedy)
-    log_prob = np.asarray(jax.jit(lambda d, x: d.log_prob(x))(distribution, subject.samples))
+    log_prob = np.asarray(_log_prob(distribution, subject.samples))
     bound = 100 * subject.tolerance
     yield close("log-density of samples", log_prob, subject.log_prob, bound, x, remedy)
 
@@ -210,7 +214,7 @@ def is_a_pytree(subject: DistributionSubject) -> Iterator[Check]:
     leaves, structure = jax.tree.flatten(subject.distribution)
     rebuilt = structure.unflatten([jnp.array(leaf) for leaf in leaves])
     x = subject.samples[:10]
-    log_prob = np.asarray(jax.jit(lambda d, x: d.log_prob(x))(rebuilt, x))
+    log_prob = np.asarray(_log_prob(rebuilt, x))
     expected = np.asarray(subject.distribution.log_prob(jnp.asarray(x)))
     bound = 100 * subject.tolerance
     yield close("log-density after `tree_map`, in jit", log_prob, expected, bound, x, remedy)
@@ -238,7 +242,7 @@ def kl_divergence(subject: DistributionSubject) -> Iterator[Check]:
     for name, other in (("itself", subject.distribution), ("`other`", subject.other)):
         if other is None:
             continue
-        log_q = np.asarray(jax.jit(lambda d, x: d.log_prob(x))(other, subject.samples))
+        log_q = np.asarray(_log_prob(other, subject.samples))
         difference = subject.log_prob.astype(np.float64) - log_q
         expected, error = difference.mean(axis=0), difference.std(axis=0) / len(difference) ** 0.5
         try:
