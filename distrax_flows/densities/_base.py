@@ -39,7 +39,7 @@ class ToyDensity(distrax.Distribution):
     ):
         super().__init__()
         if jnp.dtype(dtype) not in (jnp.dtype("float32"), jnp.dtype("float64")):
-            raise ValueError(f"`dtype` must be float32 or float64; got {dtype=}. Cast the draws.")
+            raise ValueError(f"`dtype` must be float32 or float64; got {dtype=}. Cast the samples.")
         self._name = name
         self._entropy = float(entropy)
         self._event_size = event_size
