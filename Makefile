@@ -20,7 +20,7 @@ help:
 	@echo "make toys         MAF, RealNVP and neural splines on toy densities: table and pictures"
 	@echo "make rotation     a chain of plain bijectors fitted with optax"
 	@echo "make test         all tests that are quick"
-	@echo "make test-slow    the others: kills, devices, pages of the docs, whole experiments"
+	@echo "make test-slow    those that take longer: kills, devices, docs, experiments, laws of flows"
 	@echo "make test-lowest  tests with the lowest versions that pyproject.toml allows"
 	@echo "make lint         ruff and basedpyright"
 	@echo "make format       ruff format and fixes"

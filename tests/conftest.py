@@ -1,5 +1,6 @@
 """Test configuration: strict JAX, quiet imports, small hypothesis budgets."""
 
+import gc
 import os
 import pathlib
 import warnings
@@ -13,6 +14,8 @@ os.environ.setdefault(
 )
 os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
 os.environ.setdefault("MPLBACKEND", "Agg")
+# The rest of the time is tracing, of which locations of errors in compiled code take a tenth.
+os.environ.setdefault("JAX_TRACEBACK_IN_LOCATIONS_LIMIT", "0")
 # The tests compile hundreds of small functions and run each a few times.
 os.environ.setdefault("JAX_DISABLE_MOST_OPTIMIZATIONS", "1")
 # Workers share what they compile, and so do runs: a second one takes half the time of the first.
@@ -29,11 +32,17 @@ with warnings.catch_warnings():
 
 import hypothesis
 import jax
+import jaxtyping
 import pytest
 
-# Compiled code is mapped into memory, and Linux allows a process 65,530 maps: beyond, XLA crashes.
-# Half of the tests need more.
-TESTS_PER_CACHE = 100
+# Tracing makes many objects and few cycles.
+gc.set_threshold(200_000, 50, 50)
+
+# Annotations are checked while tests run. `annotations.check` is in this folder.
+jaxtyping.install_import_hook("distrax_flows", "annotations.check")
+
+# Compiled code takes memory, and Linux maps no more than 65,530 pieces of it: beyond, XLA crashes.
+TESTS_PER_CACHE = 500
 _tests_run = 0
 
 
@@ -55,6 +64,14 @@ def strict():
     """Broadcasting between ranks is an error: ours must be explicit."""
     with jax.numpy_rank_promotion("raise"):
         yield
+
+
+@pytest.fixture
+def wrong_types():
+    """Arguments may have any type: annotations are not checked, the library's own checks are."""
+    jaxtyping.config.update("jaxtyping_disable", True)
+    yield
+    jaxtyping.config.update("jaxtyping_disable", False)
 
 
 @pytest.fixture

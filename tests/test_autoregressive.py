@@ -50,7 +50,11 @@ NETWORKS = {
 
 
 @pytest.mark.parametrize(
-    "family", [families.affine(), families.spline(4)], ids=["affine", "spline"]
+    "family",
+    [
+        pytest.param(families.affine(), id="affine"),
+        pytest.param(families.spline(4), id="spline", marks=pytest.mark.slow),
+    ],
 )
 @pytest.mark.parametrize("options", NETWORKS.values(), ids=NETWORKS)
 def test_gradients_are_those_of_the_passes(family, options, x64):
@@ -71,7 +75,7 @@ def test_gradients_are_those_of_the_passes(family, options, x64):
         assert np.abs(want[there]).max() > 1e-3
 
 
-@pytest.mark.parametrize("event_size", [20, 24, 310])
+@pytest.mark.parametrize("event_size", [20, 24, pytest.param(310, marks=pytest.mark.slow)])
 def test_wide_networks_step_in_blocks(event_size, x64):
     """Wide enough for blocked steps, the last one full or not, and for products in two halves."""
     network = make_network(event_size, 2, (300, 500))
@@ -141,6 +145,7 @@ def test_vmap_over_networks(x64):
             np.testing.assert_allclose(got[i], want, rtol=1e-7, atol=1e-10)
 
 
+@pytest.mark.usefixtures("wrong_types")  # JAX puts descriptions of arrays where arrays are
 def test_gradients_store_no_steps():
     """Memory of the gradient grows with the event, not with its square."""
 

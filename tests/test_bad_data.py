@@ -197,6 +197,7 @@ CASES = {
 DOCS = Path(__file__).parents[1] / "docs" / "training.md"
 
 
+@pytest.mark.usefixtures("wrong_types")
 @pytest.mark.parametrize("name", CASES)
 def test_refused_before_training(name):
     (flow, data, options), (error, message) = CASES[name]

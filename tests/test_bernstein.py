@@ -149,7 +149,7 @@ def test_gradients_of_any_order_are_finite_at_the_ends(x64):
     def value(coefficients, u):
         return _bernstein(coefficients, u)
 
-    for u in (0.0, 0.3, 1.0):
+    for u in jnp.array([0.0, 0.3, 1.0]):
         expected = BPoly(np.asarray(coefficients)[:, None], [0.0, 1.0])
         by_u = value
         for order in range(1, 4):

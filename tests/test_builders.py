@@ -9,7 +9,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 from tensorflow_probability.substrates import jax as tfp
-from test_flows import build, each_builder
+from test_flows import BUILDERS, build, each_builder
 from test_modules import jittered
 
 import distrax_flows as dxf
@@ -145,6 +145,7 @@ def excess(name, data):
     return -flow.log_prob(fitted.params, x).mean() - entropy
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("data", ["peaks", "uniform"])
 @pytest.mark.parametrize("name", ["mixture", "sigmoids"])
 def test_symmetric_data_are_no_saddle(name, data):
@@ -171,6 +172,7 @@ def test_symmetric_data_tell_components_apart_from_the_start(name):
     assert np.abs(at_start).max() > 1e-2
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["logistic_mixture", "deep_sigmoidal"])
 def test_a_broken_start_does_not_add_up_over_layers(name):
     family = getattr(dxf.families, name)()
@@ -184,6 +186,7 @@ def test_a_broken_start_does_not_add_up_over_layers(name):
     assert history.loss[-5:].mean() < history.loss[0] - 0.15
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["logistic_mixture", "deep_sigmoidal"])
 def test_a_broken_start_is_near_the_identity(name):
     family = getattr(dxf.families, name)()
@@ -204,6 +207,7 @@ def test_a_broken_start_is_near_the_identity(name):
 # Circles
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("make", "circles"),
     [
@@ -303,7 +307,13 @@ def test_empty_batches_give_empty_results(name):
 # Distributions, inside of a user's own transform and outside
 
 
-@each_builder
+@pytest.mark.parametrize(
+    "name",
+    [
+        name if name in ("realnvp", "maf", "planar") else pytest.param(name, marks=pytest.mark.slow)
+        for name in BUILDERS
+    ],
+)
 def test_uses_inside_of_a_transform_share_parameters(name):
     """Sampling first, then the density twice: the numbers of the flow from `transform`."""
     x = 3 + 2 * X[:20]
@@ -441,6 +451,7 @@ def check_resolution(make, size):
         assert coarse.mean() == 1.0 if dtype == np.float32 else coarse.mean() < 0.1
 
 
+@pytest.mark.usefixtures("wrong_types")
 def test_an_integer_is_a_key():
     flow = dxf.transform(lambda: build("maf", 2))
     params = flow.init(0, X)

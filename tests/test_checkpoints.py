@@ -65,6 +65,7 @@ def stateful():
     return dxf.transform_with_state(make)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("flow", "options"),
     [

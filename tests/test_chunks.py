@@ -224,6 +224,7 @@ def test_flows_with_state_evaluate_in_chunks():
     np.testing.assert_allclose(actual, flow.evaluation.log_prob(variables, x), atol=1e-5)
 
 
+@pytest.mark.usefixtures("wrong_types")
 @pytest.mark.parametrize("batch_size", [0, -1, 2.0, True, "3"])
 def test_batch_sizes_are_positive_integers(batch_size):
     flow, params = make()

@@ -8,6 +8,8 @@ import pytest
 import distrax_flows as dxf
 from distrax_flows.training._data import Batch, check_data
 
+pytestmark = pytest.mark.usefixtures("wrong_types")
+
 KEY = jax.random.key(0)
 RNG = np.random.default_rng(0)
 X = RNG.normal(size=(64, 2)).astype(np.float32)

@@ -117,6 +117,7 @@ def test_two_processes_one_killed_and_both_resumed(tmp_path):
     assert len(np.unique(draws[:, 0])) == 64
 
 
+@pytest.mark.usefixtures("wrong_types")
 @pytest.mark.parametrize(
     ("mesh", "error", "message"),
     [

@@ -54,7 +54,14 @@ def flow(name):
     return made, params, context
 
 
-FLOWS = ["realnvp", "spline", "scalar", "matrix", "conditional", "supports", "circle"]
+FLOWS = [
+    "realnvp",
+    "conditional",
+    *(
+        pytest.param(name, marks=pytest.mark.slow)
+        for name in ("spline", "scalar", "matrix", "supports", "circle")
+    ),
+]
 
 
 @pytest.mark.parametrize("name", FLOWS)
@@ -74,6 +81,7 @@ def test_bases_keep_the_laws(name):
     testing.check_distribution(made(name), other=other, laws=laws)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", densities.names())
 def test_toy_densities_keep_the_laws(name):
     # Edges, again; test_densities integrates each to 1e-3 by its own rule.
@@ -176,6 +184,7 @@ def test_state_outside_of_the_instance_is_found():
         testing.check_distribution(distribution, laws=["is_a_pytree"])
 
 
+@pytest.mark.usefixtures("wrong_types")
 def test_what_is_no_distribution_is_refused():
     with pytest.raises(TypeError, match=r"`distribution` must be a `distrax\.Distribution`"):
         testing.check_distribution(3)

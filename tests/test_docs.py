@@ -24,6 +24,7 @@ class Finder(doctest.DocTestFinder):
         )
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", MODULES)
 def test_docstring_examples(name):
     module = importlib.import_module(name.removesuffix(".__init__"))

@@ -15,6 +15,8 @@ import distrax_flows as dxf
 from distrax_flows.diagnostics._ends import warn_of_ends
 from distrax_flows.modules import Learned
 
+pytestmark = pytest.mark.usefixtures("wrong_types")
+
 KEY = jax.random.key(0)
 OPTIMIZER = optax.adam(optax.cosine_decay_schedule(0.05, 300))
 OPTIONS = {"key": KEY, "num_steps": 300, "num_samples": 64, "optimizer": OPTIMIZER}
@@ -62,6 +64,7 @@ MESSAGE = (
 )
 
 
+@pytest.mark.slow
 def test_a_spline_that_ends_before_the_density_does():
     with pytest.warns(UserWarning, match=MESSAGE) as caught:
         fitted = dxf.fit_to_density(SPLINE, log_density, **OPTIONS)

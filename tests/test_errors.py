@@ -20,6 +20,8 @@ from distrax_flows.modules import (
     SylvesterLayer,
 )
 
+pytestmark = pytest.mark.usefixtures("wrong_types")
+
 
 def built(make, context=None):
     """Initialises a flow on two-dimensional data."""

@@ -277,6 +277,7 @@ def test_sample_bounds_ignore_a_far_draw():
         assert (far_low, far_high) == pytest.approx((low, high), rel=0.1)
 
 
+@pytest.mark.usefixtures("wrong_types")
 @pytest.mark.parametrize(
     ("call", "message"),
     [

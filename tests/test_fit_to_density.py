@@ -222,6 +222,7 @@ def test_evidence_is_compiled_and_seeded_alike():
     )
 
 
+@pytest.mark.usefixtures("wrong_types")
 @pytest.mark.parametrize(
     ("wrong", "error", "message"),
     [
@@ -237,6 +238,7 @@ def test_evidence_refuses_what_the_fit_refuses(wrong, error, message):
         dxf.fit_to_density(FLOW, wrong, key=KEY, num_steps=2)
 
 
+@pytest.mark.usefixtures("wrong_types")
 @pytest.mark.parametrize(
     ("change", "error", "message"),
     [
@@ -261,6 +263,7 @@ def test_refused_before_training(change, error, message):
         dxf.fit_to_density(FLOW, **arguments)
 
 
+@pytest.mark.usefixtures("wrong_types")
 def test_a_flow_with_state_is_refused():
     flow = dxf.transform_with_state(lambda: gaussian_flow())
     with pytest.raises(TypeError, match=r"`flow` must be a flow without state.*got StatefulFlow"):

@@ -110,6 +110,7 @@ def test_a_flow_without_anything_to_train_is_fitted_as_it_is():
     np.testing.assert_array_equal(fitted.history.grad_norm, 0.0)
 
 
+@pytest.mark.usefixtures("wrong_types")
 def test_an_integer_is_a_seed():
     options = {"num_steps": 3, "optimizer": ADAMW, "batch_size": 50}
     by_seed, by_key, by_old_key = (

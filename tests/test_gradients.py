@@ -21,6 +21,7 @@ def make(name, *, num_layers=3, **options):
 X = jax.random.normal(jax.random.key(2), (500, 3))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("option", ["remat", "unroll"])
 @pytest.mark.parametrize("name", ["realnvp", "nsf_autoregressive", "glow", "planar"])
 def test_options_of_stacks_change_no_gradient(name, option, x64):
@@ -60,6 +61,7 @@ def test_unrolled_layers_need_no_loop():
     assert (loops(False), loops(True)) == (1, 0)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["bernstein_coupling", "planar", "bernstein_autoregressive"])
 def test_gradients_find_no_root_again(name):
     flow, params = make(name)

@@ -104,6 +104,7 @@ def test_score_of_a_posterior_wrong_by_a_known_amount():
     assert np.abs(scored.coverage - LEVELS).max() < 0.02
 
 
+@pytest.mark.slow
 @EACH
 @pytest.mark.parametrize("num_layers", [2, 8])
 def test_equal_numbers_of_parameters(problem, num_layers):

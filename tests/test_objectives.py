@@ -148,6 +148,7 @@ def test_equal_objectives_share_what_is_compiled():
     assert len(CALLS) > calls
 
 
+@pytest.mark.usefixtures("wrong_types")
 @pytest.mark.parametrize(
     ("objective", "error", "message"),
     [
@@ -283,6 +284,7 @@ def test_statistics_stay_fixed_whatever_is_trainable():
     assert not any(module == "standardize" for module, _ in moved(params, fitted.params))
 
 
+@pytest.mark.usefixtures("wrong_types")
 @pytest.mark.parametrize(
     ("trainable", "error", "message"),
     [

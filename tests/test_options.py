@@ -83,6 +83,8 @@ def test_options_without_effect_are_refused(name, option):
         getattr(flows, name)(**{option: 1})
 
 
+@pytest.mark.slow
+@pytest.mark.usefixtures("wrong_types")
 @pytest.mark.parametrize(
     "name",
     [

@@ -118,6 +118,7 @@ def test_flows_stay_in_float32(build):
     np.testing.assert_allclose(minus, -log_det, atol=tolerance)
 
 
+@pytest.mark.usefixtures("wrong_types")
 def test_a_policy_must_be_one():
     flow = dxf.transform(lambda: flows.maf(2, policy="compute=bfloat16"))  # pyright: ignore
     with pytest.raises(TypeError, match=r"`policy` must be a `jmp\.Policy`"):

@@ -164,6 +164,7 @@ def test_later_formats_and_other_pythons_are_refused_with_a_way_out(tmp_path):
     np.testing.assert_array_equal(loaded.flow.log_prob(loaded.params, X), flow.log_prob(params, X))
 
 
+@pytest.mark.usefixtures("wrong_types")
 def test_what_cannot_be_saved_leaves_the_earlier_file(tmp_path):
     flow, params = saved(tmp_path)
     before = (tmp_path / "a.flow").read_bytes()

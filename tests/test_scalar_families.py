@@ -165,7 +165,7 @@ class TestSumOfSquares:
         np.testing.assert_allclose(y, offset + integral(x), atol=1e-11)
         np.testing.assert_allclose(np.exp(log_det), slope(x), rtol=1e-11)
         # Lines outside.
-        for end, far in ((low, -50.0), (high, 70.0)):
+        for end, far in ((low, np.float32(-50.0)), (high, np.float32(70.0))):
             line = offset + integral(end) + slope(end) * (far - end)
             np.testing.assert_allclose(bijector.forward(far), line, rtol=1e-12)
             np.testing.assert_allclose(bijector.inverse(line), far, rtol=1e-12)

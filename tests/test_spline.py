@@ -36,6 +36,7 @@ def textbook(params, x):
     return y, jnp.log(slope)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("num_bins", [1, 2, 5])
 def test_values_and_two_derivatives_are_the_textbooks(num_bins, x64):
     rng = np.random.default_rng(0)
@@ -161,6 +162,7 @@ def test_pinned_ends_keep_their_slopes(boundary_slopes, x64):
         np.testing.assert_allclose(jax.grad(spline.inverse)(end), 1 / slope, rtol=1e-12)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("boundary_slopes", ["unconstrained", "circular"])
 def test_second_derivatives_pass_a_stack(boundary_slopes, x64):
     # A scan, differentiated twice, drops custom derivatives.
@@ -206,6 +208,7 @@ def test_knots_agree_with_the_map_and_with_distrax(boundary_slopes):
         np.testing.assert_allclose(slopes[:, 0], slopes[:, -1], rtol=1e-6)
 
 
+@pytest.mark.usefixtures("wrong_types")
 def test_swapping_the_class_is_a_change_of_one_word():
     options = {"range_min": -3.0, "range_max": 3.0, "boundary_slopes": "identity"}
     x = jnp.linspace(-5.0, 5.0, 11)

@@ -49,6 +49,7 @@ def midpoints(support, num):
     return (edges[1:] + edges[:-1]) / 2, (high - low) / num
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("name", "support"),
     [
@@ -81,6 +82,7 @@ def test_the_mass_inside_is_one_and_outside_none(name, support):
 MIXED = (real(), positive(), circle(), interval(-1.0, 2.0), circle(0.0, 24.0))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("conditional", [False, True])
 def test_mixed_columns_in_one_flow(conditional):
     flow, params = make("nsf_autoregressive", MIXED, conditional)
@@ -134,6 +136,7 @@ def test_standardisation_comes_after_the_map_to_the_line():
     np.testing.assert_allclose([z.mean(), z.std()], [0.0, 1.0], atol=1e-4)
 
 
+@pytest.mark.usefixtures("wrong_types")
 @pytest.mark.parametrize(
     ("support", "error", "message"),
     [

@@ -175,7 +175,7 @@ BROKEN = [
     (WrongSign, "log_det_of_the_jacobian", "log-det of inverse: error 0.4, bound 1e-09"),
     (LogDetOfBothDirectionsOff, "log_det_of_the_jacobian", "error 0.1"),
     (LogDetOfBothDirectionsOff, "densities_integrate_to_one", "error 0.0952, .* holds 0.904837"),
-    (ScalarLogDet, "batches", r"log-det of forward, .*: got \(\), expected \(2, 3\)"),
+    (ScalarLogDet, "batches", r"log-det of forward, .*: got \(\), expected \(100,\)"),
     (EventsMeet, "batches", "output of forward, for a batch .* the events of a batch meet"),
     (LeadingAxes, "per_sample_parameters", "raised|three parameters"),
     (Lambda, "jit_traces_once", "traces .*: got 2, expected 1.*no lambda"),
@@ -346,6 +346,7 @@ def test_points_are_where_gradients_are_tried():
         testing.check_bijector(Kink(), (), points=(3.0,), **options)
 
 
+@pytest.mark.usefixtures("wrong_types")
 @pytest.mark.parametrize(
     ("arguments", "options", "error", "message"),
     [

@@ -72,6 +72,7 @@ def test_the_zoo_shows_every_family():
     assert set(dxf.families.__all__) - no_families - on_circles <= shown
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ZOO)
 def test_an_entry_is_the_flow_it_is_named_after(name):
     """Its sizes are taken up: parameters of each repeated layer are stacked."""

@@ -8,6 +8,8 @@ import jax.numpy as jnp
 from jax.ad_checkpoint import checkpoint_name
 from jaxtyping import Array, Float
 
+from distrax_flows._core.types import ArrayLike
+
 __all__ = [
     "KEPT",
     "align",
@@ -93,7 +95,7 @@ def sum_last(log_det: jax.Array, y: jax.Array) -> jax.Array:
     return jnp.broadcast_to(jnp.sum(per_event, axis=-1), y.shape[:-1]).astype(y.dtype)
 
 
-def align(*arrays: jax.Array) -> tuple[jax.Array, ...]:
+def align(*arrays: ArrayLike) -> tuple[jax.Array, ...]:
     """Give all arrays the same rank by new leading axes, for explicit broadcasting."""
     ndim = max(array.ndim for array in arrays)
     return tuple(jnp.expand_dims(array, range(ndim - array.ndim)) for array in arrays)

@@ -130,12 +130,21 @@ def _spelled(annotation: Any) -> Any:
     """Return a type as written in source: without modules, with bars for unions."""
     if annotation in (inspect.Parameter.empty, inspect.Signature.empty):
         return annotation
-    text = annotation.__qualname__ if isinstance(annotation, type) else repr(annotation)
-    text = re.sub(r"(?:\w+\.)+(?=\w)", "", text).replace("NoneType", "None")
-    union = re.fullmatch(r"Union\[(.*)\]", text)
-    if union:
-        text = " | ".join(dict.fromkeys(union[1].split(", ")))
-    return _Shown(text)
+    branches = typing.get_args(annotation) if _is_union(annotation) else (annotation,)
+    names = [
+        branch.__qualname__ if isinstance(branch, type) else repr(branch) for branch in branches
+    ]
+    names = [re.sub(r"(?:\w+\.)+(?=\w)", "", name).replace("NoneType", "None") for name in names]
+    # An array of JAX or NumPy is a branch for each of them.
+    names = [
+        re.sub(r"\[(?:Array|ndarray|number|bool), '(.*)'\]$", r"[ArrayLike, '\1']", name)
+        for name in names
+    ]
+    return _Shown(" | ".join(dict.fromkeys(names)))
+
+
+def _is_union(annotation: Any) -> bool:
+    return typing.get_origin(annotation) in (typing.Union, types.UnionType)
 
 
 def _documented(doc: str, shared: Mapping[str, tuple[Any, Option]]) -> str:

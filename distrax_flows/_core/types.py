@@ -9,10 +9,12 @@ from typing import Any, Literal, Protocol, runtime_checkable
 
 import distrax
 import jax
+import numpy as np
 from jaxtyping import Array, Float
 
 __all__ = [
     "Activation",
+    "ArrayLike",
     "AutoregressiveConditioner",
     "BijectorFn",
     "Conditioner",
@@ -23,6 +25,9 @@ __all__ = [
 ]
 
 Shape = tuple[int, ...]
+
+# What bijectors and flows take for an array: JAX's, NumPy's, and NumPy's scalars.
+ArrayLike = Array | np.ndarray | np.number | np.bool_
 
 Activation = Callable[[jax.Array], jax.Array]
 

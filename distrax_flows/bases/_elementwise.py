@@ -6,11 +6,12 @@ import distrax
 import haiku as hk
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Float
+from jaxtyping import Array, Float, Shaped
 from tensorflow_probability.substrates import jax as tfp
 
 from distrax_flows._core.checks import check_positive, check_positive_int
 from distrax_flows._core.numerics import align, soft_clip
+from distrax_flows._core.types import ArrayLike
 from distrax_flows.bases._of_vectors import OfVectors
 
 __all__ = ["gaussian", "logistic", "student_t"]
@@ -127,7 +128,7 @@ class _StudentT(OfVectors):
         self._loc = loc
         self._scale = scale
 
-    def log_prob(self, value: Float[Array, "... D"]) -> Float[Array, "..."]:
+    def log_prob(self, value: Shaped[ArrayLike, "... D"]) -> Float[Array, "..."]:
         value, df, loc, scale = align(value, self._df, self._loc, self._scale)
         z = (value - loc) / scale
         # The log-ratio of gamma functions in one: their difference would cancel for a large df.

@@ -7,10 +7,11 @@ import haiku as hk
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Float
+from jaxtyping import Array, Float, Shaped
 
 from distrax_flows._core.checks import check_choice, check_positive, check_positive_int
 from distrax_flows._core.numerics import align, soft_clip
+from distrax_flows._core.types import ArrayLike
 from distrax_flows.bases._of_vectors import OfVectors
 
 __all__ = ["gaussian_mixture"]
@@ -91,9 +92,10 @@ class _GaussianMixture(OfVectors):
         self._log_scales = log_scales
         self._shears = shears
 
-    def log_prob(self, value: Float[Array, "... D"]) -> Float[Array, "..."]:
-        value, means, log_scales = align(value[..., None, :], self._means, self._log_scales)
-        z = (value - means) * jnp.exp(-log_scales)
+    def log_prob(self, value: Shaped[ArrayLike, "... D"]) -> Float[Array, "..."]:
+        x = jnp.asarray(value)[..., None, :]
+        x, means, log_scales = align(x, self._means, self._log_scales)
+        z = (x - means) * jnp.exp(-log_scales)
         if self._shears is not None:
             z = jax.vmap(_unshear, in_axes=(0, -2), out_axes=-2)(self._shears, z)
         log_normalizer = jnp.sum(log_scales, axis=-1) + 0.5 * z.shape[-1] * math.log(2 * math.pi)

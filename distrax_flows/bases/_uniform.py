@@ -6,10 +6,11 @@ import distrax
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Float
+from jaxtyping import Array, Float, Shaped
 
 from distrax_flows._core.checks import check_positive_int, check_resolution
 from distrax_flows._core.numerics import align
+from distrax_flows._core.types import ArrayLike
 from distrax_flows.bases._of_vectors import OfVectors
 
 __all__ = ["uniform"]
@@ -77,7 +78,7 @@ class _Uniform(OfVectors):
         # Its dtype is that of samples. It is a leaf, so it is widened along with parameters.
         self._zero = jnp.zeros((), jnp.float32)
 
-    def log_prob(self, value: Float[Array, "... D"]) -> Float[Array, "..."]:
+    def log_prob(self, value: Shaped[ArrayLike, "... D"]) -> Float[Array, "..."]:
         for ends in zip(self._low, self._high, strict=True):
             check_resolution("[low, high]", *ends, value.dtype)
         low, high = np.array(self._low), np.array(self._high)

@@ -1,10 +1,11 @@
 """Shift and scale of a scalar."""
 
 import jax.numpy as jnp
-from jaxtyping import Array, Float
+from jaxtyping import Array, Float, Shaped
 
 from distrax_flows._core.checks import check_float_array, check_positive
 from distrax_flows._core.numerics import soft_clip
+from distrax_flows._core.types import ArrayLike
 from distrax_flows.bijectors._base import Bijector
 from distrax_flows.bijectors._scalar import spread
 
@@ -34,19 +35,19 @@ class Additive(Bijector):
         [4. 5.]
     """
 
-    def __init__(self, params: Float[Array, "... 1"]):
+    def __init__(self, params: Float[ArrayLike, "... 1"]):
         super().__init__(event_ndims_in=0, is_constant_jacobian=True)
         self._params = _check_size(params, 1)
 
     def forward_and_log_det(
-        self, x: Float[Array, "..."]
+        self, x: Shaped[ArrayLike, "..."]
     ) -> tuple[Float[Array, "..."], Float[Array, "..."]]:
         """Add the shift; the log-det is zero."""
         params, x = spread(self._params, self._as_events(x))
         return x + params[..., 0], jnp.zeros_like(x)
 
     def inverse_and_log_det(
-        self, y: Float[Array, "..."]
+        self, y: Shaped[ArrayLike, "..."]
     ) -> tuple[Float[Array, "..."], Float[Array, "..."]]:
         """Subtract the shift; the log-det is zero."""
         params, y = spread(self._params, self._as_events(y))
@@ -79,20 +80,20 @@ class Affine(Bijector):
         [4. 5.]
     """
 
-    def __init__(self, params: Float[Array, "... 2"], max_log_scale: float = 5.0):
+    def __init__(self, params: Float[ArrayLike, "... 2"], max_log_scale: float = 5.0):
         super().__init__(event_ndims_in=0, is_constant_jacobian=True)
         self._params = _check_size(params, 2)
         self._max_log_scale = float(check_positive("max_log_scale", max_log_scale))
 
     def forward_and_log_det(
-        self, x: Float[Array, "..."]
+        self, x: Shaped[ArrayLike, "..."]
     ) -> tuple[Float[Array, "..."], Float[Array, "..."]]:
         """Scale, then shift."""
         x, shift, log_scale = self._aligned(x)
         return x * jnp.exp(log_scale) + shift, log_scale
 
     def inverse_and_log_det(
-        self, y: Float[Array, "..."]
+        self, y: Shaped[ArrayLike, "..."]
     ) -> tuple[Float[Array, "..."], Float[Array, "..."]]:
         """Subtract the shift, then divide by the scale."""
         y, shift, log_scale = self._aligned(y)
@@ -105,7 +106,7 @@ class Affine(Bijector):
         return x, params[..., 0], jnp.broadcast_to(log_scale, x.shape)
 
 
-def _check_size(params: Float[Array, "... P"], size: int) -> Float[Array, "... P"]:
+def _check_size(params: Float[ArrayLike, "... P"], size: int) -> Float[Array, "... P"]:
     params = check_float_array("params", params, min_ndim=1)
     if params.shape[-1] != size:
         raise ValueError(

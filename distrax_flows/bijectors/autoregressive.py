@@ -4,11 +4,12 @@ import functools
 
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Float
+from jaxtyping import Array, Float, Shaped
 
 from distrax_flows._core.checks import check_scalar
 from distrax_flows._core.numerics import keep, vary_like
 from distrax_flows._core.types import (
+    ArrayLike,
     AutoregressiveConditioner,
     BijectorFn,
     Conditioner,
@@ -76,7 +77,7 @@ class MaskedAutoregressive(Bijector):
         return self._bijector
 
     def forward_and_log_det(
-        self, x: Float[Array, "... D"]
+        self, x: Shaped[ArrayLike, "... D"]
     ) -> tuple[Float[Array, "... D"], Float[Array, "..."]]:
         """Transform in one pass, since all dimensions of `x` are known."""
         x = self._as_events(x)
@@ -84,7 +85,7 @@ class MaskedAutoregressive(Bijector):
         return jnp.asarray(y), jnp.sum(log_det, axis=-1)
 
     def inverse_and_log_det(
-        self, y: Float[Array, "... D"]
+        self, y: Shaped[ArrayLike, "... D"]
     ) -> tuple[Float[Array, "... D"], Float[Array, "..."]]:
         """Invert sequentially: each dimension of `x` needs the ones before it."""
         y = self._as_events(y)

@@ -8,7 +8,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from jax.custom_derivatives import SymbolicZero
-from jaxtyping import Array, Float
+from jaxtyping import Array, Float, Shaped
 
 from distrax_flows._core.checks import (
     check_positive,
@@ -17,6 +17,7 @@ from distrax_flows._core.checks import (
     check_resolution,
 )
 from distrax_flows._core.numerics import soft_clip
+from distrax_flows._core.types import ArrayLike
 from distrax_flows.bijectors._base import Bijector
 from distrax_flows.bijectors._scalar import (
     check_params,
@@ -83,7 +84,7 @@ class BernsteinPolynomial(Bijector):
 
     def __init__(
         self,
-        params: Float[Array, "... P"],
+        params: Float[ArrayLike, "... P"],
         degree: int,
         range_min: float,
         range_max: float,
@@ -114,20 +115,20 @@ class BernsteinPolynomial(Bijector):
         return self._degree
 
     @property
-    def coefficients(self) -> Float[Array, "... M+1"]:
+    def coefficients(self) -> Float[Array, "... coefficients"]:
         """The coefficients theta of the polynomial, in increasing order."""
         shares, _ = self._shares(self._params)
         return self._range_min + (self._range_max - self._range_min) * shares
 
     def forward_and_log_det(
-        self, x: Float[Array, "..."]
+        self, x: Shaped[ArrayLike, "..."]
     ) -> tuple[Float[Array, "..."], Float[Array, "..."]]:
         """Compute the polynomial and the logarithm of its slope."""
         params, x = self._aligned(x)
         return forward_with_tails(self._curve(params), x, self._range_min, self._range_max)
 
     def inverse_and_log_det(
-        self, y: Float[Array, "..."]
+        self, y: Shaped[ArrayLike, "..."]
     ) -> tuple[Float[Array, "..."], Float[Array, "..."]]:
         """Find the root; the log-det is that of `forward` there, negated."""
         params, y = self._aligned(y)
@@ -160,7 +161,7 @@ class BernsteinPolynomial(Bijector):
 
 
 @jax.custom_jvp
-def _bernstein(coefficients: Float[Array, "... M+1"], u: Float[Array, "..."]):
+def _bernstein(coefficients: Float[Array, "... coefficients"], u: Float[Array, "..."]):
     """Evaluate the polynomial of degree M in Bernstein form at u; leading axes broadcast."""
     weights = _weights(coefficients.shape[-1] - 1, u)
     terms = (weight * coefficients[..., k] for k, weight in enumerate(weights))

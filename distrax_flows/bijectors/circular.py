@@ -1,10 +1,11 @@
 """Rotation of a circle."""
 
 import jax.numpy as jnp
-from jaxtyping import Array, Float
+from jaxtyping import Array, Float, Shaped
 
 from distrax_flows._core.checks import check_float_array, check_range, check_resolution
 from distrax_flows._core.numerics import replace_value
+from distrax_flows._core.types import ArrayLike
 from distrax_flows.bijectors._base import Bijector
 
 __all__ = ["CircularShift"]
@@ -41,7 +42,7 @@ class CircularShift(Bijector):
         [6. 3.] [ 1. 10.]
     """
 
-    def __init__(self, shift: Float[Array, "..."] | float, range_min: float, range_max: float):
+    def __init__(self, shift: Float[ArrayLike, "..."] | float, range_min: float, range_max: float):
         # The slope is 1, but no constant Jacobian is declared: the mean does not move by `shift`.
         super().__init__(event_ndims_in=0, is_constant_log_det=True)
         check_range("range_min", range_min, "range_max", range_max)
@@ -55,13 +56,13 @@ class CircularShift(Bijector):
         return self._shift
 
     def forward_and_log_det(
-        self, x: Float[Array, "..."]
+        self, x: Shaped[ArrayLike, "..."]
     ) -> tuple[Float[Array, "..."], Float[Array, "..."]]:
         """Compute `x + shift` on the circle and a log-det of zero."""
         return self._turn(x, self._shift)
 
     def inverse_and_log_det(
-        self, y: Float[Array, "..."]
+        self, y: Shaped[ArrayLike, "..."]
     ) -> tuple[Float[Array, "..."], Float[Array, "..."]]:
         """Compute `y - shift` on the circle and a log-det of zero."""
         return self._turn(y, -self._shift)

@@ -7,8 +7,9 @@ import distrax
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Float
+from jaxtyping import Array, Float, Shaped
 
+from distrax_flows._core.types import ArrayLike
 from distrax_flows.bijectors._base import Bijector, Direction, forward, inverse
 
 __all__ = ["Columns"]
@@ -74,14 +75,14 @@ class Columns(Bijector):
         return tuple(by_column[d] for d in range(len(by_column)))
 
     def forward_and_log_det(
-        self, x: Float[Array, "... D"]
+        self, x: Shaped[ArrayLike, "... D"]
     ) -> tuple[Float[Array, "... D"], Float[Array, "..."]]:
         """Apply each dimension's bijector."""
         x = self._as_events(x)
         return self._apply(forward, x)
 
     def inverse_and_log_det(
-        self, y: Float[Array, "... D"]
+        self, y: Shaped[ArrayLike, "... D"]
     ) -> tuple[Float[Array, "... D"], Float[Array, "..."]]:
         """Apply the inverse of each dimension's bijector."""
         y = self._as_events(y)

@@ -1,10 +1,11 @@
 """Shift and scale of vector events."""
 
 import jax.numpy as jnp
-from jaxtyping import Array, Float
+from jaxtyping import Array, Float, Shaped
 
 from distrax_flows._core.checks import check_float_array
 from distrax_flows._core.numerics import align, sum_last
+from distrax_flows._core.types import ArrayLike
 from distrax_flows.bijectors._base import Bijector
 
 __all__ = ["Scale", "Shift"]
@@ -29,7 +30,7 @@ class Shift(Bijector):
         [1. 2.] [-1. -2.]
     """
 
-    def __init__(self, shift: Float[Array, "... D"]):
+    def __init__(self, shift: Float[ArrayLike, "... D"]):
         super().__init__(event_ndims_in=1, is_constant_jacobian=True)
         self._shift = check_float_array("shift", shift, min_ndim=1)
 
@@ -39,7 +40,7 @@ class Shift(Bijector):
         return self._shift
 
     def forward_and_log_det(
-        self, x: Float[Array, "... D"]
+        self, x: Shaped[ArrayLike, "... D"]
     ) -> tuple[Float[Array, "... D"], Float[Array, "..."]]:
         """Compute `y = x + shift` and a log-det of zero."""
         x = self._as_events(x)
@@ -48,7 +49,7 @@ class Shift(Bijector):
         return y, jnp.zeros(y.shape[:-1], y.dtype)
 
     def inverse_and_log_det(
-        self, y: Float[Array, "... D"]
+        self, y: Shaped[ArrayLike, "... D"]
     ) -> tuple[Float[Array, "... D"], Float[Array, "..."]]:
         """Compute `x = y - shift` and a log-det of zero."""
         y = self._as_events(y)
@@ -82,7 +83,7 @@ class Scale(Bijector):
         [2. 3.] 1.7918
     """
 
-    def __init__(self, log_scale: Float[Array, "... D"]):
+    def __init__(self, log_scale: Float[ArrayLike, "... D"]):
         super().__init__(event_ndims_in=1, is_constant_jacobian=True)
         self._log_scale = check_float_array("log_scale", log_scale, min_ndim=1)
 
@@ -92,7 +93,7 @@ class Scale(Bijector):
         return self._log_scale
 
     def forward_and_log_det(
-        self, x: Float[Array, "... D"]
+        self, x: Shaped[ArrayLike, "... D"]
     ) -> tuple[Float[Array, "... D"], Float[Array, "..."]]:
         """Compute `y = x exp(log_scale)` and the sum of the log-scales."""
         x = self._as_events(x)
@@ -101,7 +102,7 @@ class Scale(Bijector):
         return y, sum_last(log_scale, y)
 
     def inverse_and_log_det(
-        self, y: Float[Array, "... D"]
+        self, y: Shaped[ArrayLike, "... D"]
     ) -> tuple[Float[Array, "... D"], Float[Array, "..."]]:
         """Compute `x = y exp(-log_scale)` and the negated sum of the log-scales."""
         y = self._as_events(y)

@@ -4,10 +4,10 @@ from collections.abc import Callable, Sequence
 
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Float
+from jaxtyping import Array, Float, Shaped
 
 from distrax_flows._core.checks import check_scalar
-from distrax_flows._core.types import BijectorFn
+from distrax_flows._core.types import ArrayLike, BijectorFn
 from distrax_flows.bijectors._base import Bijector, Direction, forward, inverse
 
 __all__ = ["HierarchicalCoupling", "coupling_tree"]
@@ -80,14 +80,14 @@ class HierarchicalCoupling(Bijector):
         return self._bijector
 
     def forward_and_log_det(
-        self, x: Float[Array, "... D"]
+        self, x: Shaped[ArrayLike, "... D"]
     ) -> tuple[Float[Array, "... D"], Float[Array, "..."]]:
         """Apply the inner couplings first, in one pass."""
         x = self._as_events(x)
         return self._couple(forward, x, coupling_tree(x.shape[-1]))
 
     def inverse_and_log_det(
-        self, y: Float[Array, "... D"]
+        self, y: Shaped[ArrayLike, "... D"]
     ) -> tuple[Float[Array, "... D"], Float[Array, "..."]]:
         """Undo the outer couplings first, in one pass."""
         y = self._as_events(y)

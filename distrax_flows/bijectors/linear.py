@@ -5,10 +5,11 @@ from collections.abc import Sequence
 import jax.numpy as jnp
 import jax.scipy as jsp
 import numpy as np
-from jaxtyping import Array, Float
+from jaxtyping import Array, Float, Shaped
 
 from distrax_flows._core.checks import check_event_size
 from distrax_flows._core.numerics import align, matvec, sum_last
+from distrax_flows._core.types import ArrayLike
 from distrax_flows.bijectors._base import Bijector
 from distrax_flows.bijectors.orthogonal import check_square
 from distrax_flows.bijectors.permutation import Permutation
@@ -61,7 +62,7 @@ class LULinear(Bijector):
 
     def __init__(
         self,
-        lu: Float[Array, "... D D"],
+        lu: Float[ArrayLike, "... D D"],
         sign: Sequence[int] | np.ndarray | None = None,
         permutation: Sequence[int] | np.ndarray | None = None,
     ):
@@ -98,7 +99,7 @@ class LULinear(Bijector):
         return self._permutation.permutation
 
     def forward_and_log_det(
-        self, x: Float[Array, "... D"]
+        self, x: Shaped[ArrayLike, "... D"]
     ) -> tuple[Float[Array, "... D"], Float[Array, "..."]]:
         """Multiply by W."""
         x = self._as_events(x)
@@ -109,7 +110,7 @@ class LULinear(Bijector):
         return y, sum_last(self._log_scale(), y)
 
     def inverse_and_log_det(
-        self, y: Float[Array, "... D"]
+        self, y: Shaped[ArrayLike, "... D"]
     ) -> tuple[Float[Array, "... D"], Float[Array, "..."]]:
         """Solve for x in `W x = y`."""
         y = self._as_events(y)

@@ -3,11 +3,12 @@
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Float
+from jaxtyping import Array, Float, Shaped
 
 from distrax_flows._core.checks import check_positive
 from distrax_flows._core.numerics import soft_clip
 from distrax_flows._core.roots import find_root
+from distrax_flows._core.types import ArrayLike
 from distrax_flows.bijectors._base import Bijector
 from distrax_flows.bijectors._scalar import check_params, spread
 
@@ -59,7 +60,7 @@ class LogisticMixtureCDF(Bijector):
 
     def __init__(
         self,
-        params: Float[Array, "... P"],
+        params: Float[ArrayLike, "... P"],
         max_log_scale: float = 3.0,
         min_slope: float = 0.01,
     ):
@@ -90,7 +91,7 @@ class LogisticMixtureCDF(Bijector):
         return jnp.exp(log_weights), means, log_scales
 
     def forward_and_log_det(
-        self, x: Float[Array, "..."]
+        self, x: Shaped[ArrayLike, "..."]
     ) -> tuple[Float[Array, "..."], Float[Array, "..."]]:
         """Compute the map and the logarithm of its slope."""
         params, x = spread(self._params, self._as_events(x))
@@ -99,7 +100,7 @@ class LogisticMixtureCDF(Bijector):
         return jnp.exp(log_scale) * value + params[..., -1], log_scale + jnp.log(slope)
 
     def inverse_and_log_det(
-        self, y: Float[Array, "..."]
+        self, y: Shaped[ArrayLike, "..."]
     ) -> tuple[Float[Array, "..."], Float[Array, "..."]]:
         """Find the root; the log-det is that of `forward` there, negated."""
         params, y = spread(self._params, self._as_events(y))

@@ -1,10 +1,11 @@
 """Normalisation of the dimensions of vector events with given statistics."""
 
 import jax.numpy as jnp
-from jaxtyping import Array, Float
+from jaxtyping import Array, Float, Shaped
 
 from distrax_flows._core.checks import check_float_array, check_positive
 from distrax_flows._core.numerics import align, sum_last
+from distrax_flows._core.types import ArrayLike
 from distrax_flows.bijectors._base import Bijector
 
 __all__ = ["ActNorm", "BatchNorm"]
@@ -40,7 +41,7 @@ class ActNorm(Bijector):
         [4. 2.] -1.0986 = -log 3
     """
 
-    def __init__(self, loc: Float[Array, "... D"], log_scale: Float[Array, "... D"]):
+    def __init__(self, loc: Float[ArrayLike, "... D"], log_scale: Float[ArrayLike, "... D"]):
         super().__init__(event_ndims_in=1, is_constant_jacobian=True)
         self._loc = check_float_array("loc", loc, min_ndim=1)
         self._log_scale = check_float_array("log_scale", log_scale, min_ndim=1)
@@ -56,14 +57,14 @@ class ActNorm(Bijector):
         return self._log_scale
 
     def forward_and_log_det(
-        self, x: Float[Array, "... D"]
+        self, x: Shaped[ArrayLike, "... D"]
     ) -> tuple[Float[Array, "... D"], Float[Array, "..."]]:
         """Compute `y = loc + exp(log_scale) x`."""
         x = self._as_events(x)
         return _affine(x, jnp.zeros_like(self._loc), self._log_scale, self._loc)
 
     def inverse_and_log_det(
-        self, y: Float[Array, "... D"]
+        self, y: Shaped[ArrayLike, "... D"]
     ) -> tuple[Float[Array, "... D"], Float[Array, "..."]]:
         """Compute `x = (y - loc) exp(-log_scale)`."""
         y = self._as_events(y)
@@ -108,10 +109,10 @@ class BatchNorm(Bijector):
 
     def __init__(
         self,
-        mean: Float[Array, "... D"],
-        variance: Float[Array, "... D"],
-        loc: Float[Array, "... D"],
-        log_scale: Float[Array, "... D"],
+        mean: Float[ArrayLike, "... D"],
+        variance: Float[ArrayLike, "... D"],
+        loc: Float[ArrayLike, "... D"],
+        log_scale: Float[ArrayLike, "... D"],
         epsilon: float = 1e-5,
     ):
         super().__init__(event_ndims_in=1, is_constant_jacobian=True)
@@ -142,14 +143,14 @@ class BatchNorm(Bijector):
         return self._log_scale
 
     def forward_and_log_det(
-        self, x: Float[Array, "... D"]
+        self, x: Shaped[ArrayLike, "... D"]
     ) -> tuple[Float[Array, "... D"], Float[Array, "..."]]:
         """Give `x` the mean and the variance."""
         x = self._as_events(x)
         return _affine(x, self._loc, -self._total_log_scale(), self._mean)
 
     def inverse_and_log_det(
-        self, y: Float[Array, "... D"]
+        self, y: Shaped[ArrayLike, "... D"]
     ) -> tuple[Float[Array, "... D"], Float[Array, "..."]]:
         """Normalise `y`."""
         y = self._as_events(y)

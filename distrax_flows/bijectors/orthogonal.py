@@ -2,10 +2,11 @@
 
 import jax.numpy as jnp
 import jax.scipy as jsp
-from jaxtyping import Array, Float
+from jaxtyping import Array, Float, Shaped
 
 from distrax_flows._core.checks import check_event_size, check_float_array
 from distrax_flows._core.numerics import align, matvec, unit_vector
+from distrax_flows._core.types import ArrayLike
 from distrax_flows.bijectors._base import Bijector
 
 __all__ = ["Householder", "Orthogonal", "check_square"]
@@ -36,7 +37,7 @@ class Orthogonal(Bijector):
         [-5. 10.] [ 5. 10.]
     """
 
-    def __init__(self, matrix: Float[Array, "... D D"]):
+    def __init__(self, matrix: Float[ArrayLike, "... D D"]):
         super().__init__(event_ndims_in=1, is_constant_jacobian=True)
         self._matrix = check_square("matrix", matrix)
 
@@ -46,14 +47,14 @@ class Orthogonal(Bijector):
         return self._matrix
 
     def forward_and_log_det(
-        self, x: Float[Array, "... D"]
+        self, x: Shaped[ArrayLike, "... D"]
     ) -> tuple[Float[Array, "... D"], Float[Array, "..."]]:
         """Compute `y = Q x` and a log-det of zero."""
         x = self._as_events(x)
         return self._multiply(x, self._matrix)
 
     def inverse_and_log_det(
-        self, y: Float[Array, "... D"]
+        self, y: Shaped[ArrayLike, "... D"]
     ) -> tuple[Float[Array, "... D"], Float[Array, "..."]]:
         """Compute `x = Q^T y` and a log-det of zero."""
         y = self._as_events(y)
@@ -101,7 +102,7 @@ class Householder(Bijector):
         [5. 3.]
     """
 
-    def __init__(self, vectors: Float[Array, "... K D"]):
+    def __init__(self, vectors: Float[ArrayLike, "... K D"]):
         super().__init__(event_ndims_in=1, is_constant_jacobian=True)
         self._vectors = check_float_array("vectors", vectors, min_ndim=2)
 
@@ -111,7 +112,7 @@ class Householder(Bijector):
         return self._vectors
 
     def forward_and_log_det(
-        self, x: Float[Array, "... D"]
+        self, x: Shaped[ArrayLike, "... D"]
     ) -> tuple[Float[Array, "... D"], Float[Array, "..."]]:
         """Apply the reflections, last vector first; the log-det is zero."""
         x = self._as_events(x)
@@ -119,7 +120,7 @@ class Householder(Bijector):
         return self._reflect(x, units, solved)
 
     def inverse_and_log_det(
-        self, y: Float[Array, "... D"]
+        self, y: Shaped[ArrayLike, "... D"]
     ) -> tuple[Float[Array, "... D"], Float[Array, "..."]]:
         """Apply the reflections, first vector first; the log-det is zero."""
         y = self._as_events(y)
@@ -142,7 +143,7 @@ class Householder(Bijector):
         return y, jnp.zeros(y.shape[:-1], y.dtype)
 
 
-def check_square(name: str, value: Float[Array, "... D D"]) -> Float[Array, "... D D"]:
+def check_square(name: str, value: Float[ArrayLike, "... D D"]) -> Float[Array, "... D D"]:
     """Return `value` as a floating array of square matrices; raise unless they are square."""
     matrix = check_float_array(name, value, min_ndim=2)
     if matrix.shape[-1] != matrix.shape[-2]:

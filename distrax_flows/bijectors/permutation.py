@@ -5,8 +5,9 @@ from collections.abc import Sequence
 import distrax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Float
+from jaxtyping import Array, Float, Shaped
 
+from distrax_flows._core.types import ArrayLike
 from distrax_flows.bijectors._base import Bijector
 
 __all__ = ["Permutation", "Reverse"]
@@ -49,14 +50,14 @@ class Permutation(Bijector):
         return self._permutation
 
     def forward_and_log_det(
-        self, x: Float[Array, "... D"]
+        self, x: Shaped[ArrayLike, "... D"]
     ) -> tuple[Float[Array, "... D"], Float[Array, "..."]]:
         """Reorder; the log-det is zero."""
         x = self._as_events(x)
         return _reorder(x, self._permutation)
 
     def inverse_and_log_det(
-        self, y: Float[Array, "... D"]
+        self, y: Shaped[ArrayLike, "... D"]
     ) -> tuple[Float[Array, "... D"], Float[Array, "..."]]:
         """Undo the reordering; the log-det is zero."""
         y = self._as_events(y)
@@ -82,14 +83,14 @@ class Reverse(Bijector):
         super().__init__(event_ndims_in=1, is_constant_jacobian=True)
 
     def forward_and_log_det(
-        self, x: Float[Array, "... D"]
+        self, x: Shaped[ArrayLike, "... D"]
     ) -> tuple[Float[Array, "... D"], Float[Array, "..."]]:
         """Reverse; the log-det is zero."""
         x = self._as_events(x)
         return x[..., ::-1], jnp.zeros(x.shape[:-1], x.dtype)
 
     def inverse_and_log_det(
-        self, y: Float[Array, "... D"]
+        self, y: Shaped[ArrayLike, "... D"]
     ) -> tuple[Float[Array, "... D"], Float[Array, "..."]]:
         """Reverse; the log-det is zero."""
         return self.forward_and_log_det(y)

@@ -1,12 +1,12 @@
 """Planar flow, and the scalar maths shared with the Sylvester flow."""
 
 import jax.numpy as jnp
-from jaxtyping import Array, Float
+from jaxtyping import Array, Float, Shaped
 
 from distrax_flows._core.checks import check_event_size, check_float_array
 from distrax_flows._core.numerics import align, unit_vector, value_and_slope
 from distrax_flows._core.roots import find_root
-from distrax_flows._core.types import Activation
+from distrax_flows._core.types import Activation, ArrayLike
 from distrax_flows.bijectors._base import Bijector
 
 __all__ = ["Planar", "check_unit", "make_feasible", "solve_unit"]
@@ -60,9 +60,9 @@ class Planar(Bijector):
 
     def __init__(
         self,
-        w: Float[Array, "... D"],
-        u: Float[Array, "... D"],
-        b: Float[Array, "..."],
+        w: Float[ArrayLike, "... D"],
+        u: Float[ArrayLike, "... D"],
+        b: Float[ArrayLike, "..."],
         unit: Activation = jnp.tanh,
     ):
         super().__init__(event_ndims_in=1)
@@ -92,7 +92,7 @@ class Planar(Bijector):
         return self._b
 
     def forward_and_log_det(
-        self, x: Float[Array, "... D"]
+        self, x: Shaped[ArrayLike, "... D"]
     ) -> tuple[Float[Array, "... D"], Float[Array, "..."]]:
         """Compute `y = x + u^ h(w.x + b)`."""
         x = self._as_events(x)
@@ -101,7 +101,7 @@ class Planar(Bijector):
         return x + u * h, jnp.log1p(slope * m)[..., 0]
 
     def inverse_and_log_det(
-        self, y: Float[Array, "... D"]
+        self, y: Shaped[ArrayLike, "... D"]
     ) -> tuple[Float[Array, "... D"], Float[Array, "..."]]:
         """Find `w.x + b`, then x; the log-det is that of `forward`, negated."""
         y = self._as_events(y)

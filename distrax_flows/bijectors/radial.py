@@ -2,10 +2,11 @@
 
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Float
+from jaxtyping import Array, Float, Shaped
 
 from distrax_flows._core.checks import check_event_size, check_float_array
 from distrax_flows._core.numerics import align, safe_norm, soft_clip
+from distrax_flows._core.types import ArrayLike
 from distrax_flows.bijectors._base import Bijector
 
 __all__ = ["Radial"]
@@ -56,9 +57,9 @@ class Radial(Bijector):
 
     def __init__(
         self,
-        center: Float[Array, "... D"],
-        raw_alpha: Float[Array, "..."],
-        raw_beta: Float[Array, "..."],
+        center: Float[ArrayLike, "... D"],
+        raw_alpha: Float[ArrayLike, "..."],
+        raw_beta: Float[ArrayLike, "..."],
     ):
         super().__init__(event_ndims_in=1)
         self._center = check_float_array("center", center, min_ndim=1)
@@ -81,7 +82,7 @@ class Radial(Bijector):
         return soft_clip(self._raw_beta, MAX_LOG_SLOPE)
 
     def forward_and_log_det(
-        self, x: Float[Array, "... D"]
+        self, x: Shaped[ArrayLike, "... D"]
     ) -> tuple[Float[Array, "... D"], Float[Array, "..."]]:
         """Compute `y = x + beta h (x - c)`."""
         x = self._as_events(x)
@@ -90,7 +91,7 @@ class Radial(Bijector):
         return x + push * offset, log_det
 
     def inverse_and_log_det(
-        self, y: Float[Array, "... D"]
+        self, y: Shaped[ArrayLike, "... D"]
     ) -> tuple[Float[Array, "... D"], Float[Array, "..."]]:
         """Solve a quadratic for `|x - c|`; the log-det is that of `forward`, negated."""
         y = self._as_events(y)

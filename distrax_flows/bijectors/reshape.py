@@ -5,10 +5,10 @@ from collections.abc import Sequence
 
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Float
+from jaxtyping import Array, Float, Shaped
 
 from distrax_flows._core.checks import check_positive_int
-from distrax_flows._core.types import Shape
+from distrax_flows._core.types import ArrayLike, Shape
 from distrax_flows.bijectors._base import Bijector
 
 __all__ = ["Reshape"]
@@ -63,13 +63,13 @@ class Reshape(Bijector):
         return self._shape_out
 
     def forward_and_log_det(
-        self, x: Float[Array, "..."]
+        self, x: Shaped[ArrayLike, "..."]
     ) -> tuple[Float[Array, "..."], Float[Array, "..."]]:
         """Reshape from `[..., *shape_in]` to `[..., *shape_out]`."""
         return _reshaped(self._as_floats(x), self._shape_in, self._shape_out)
 
     def inverse_and_log_det(
-        self, y: Float[Array, "..."]
+        self, y: Shaped[ArrayLike, "..."]
     ) -> tuple[Float[Array, "..."], Float[Array, "..."]]:
         """Reshape from `[..., *shape_out]` to `[..., *shape_in]`."""
         return _reshaped(self._as_floats(y), self._shape_out, self._shape_in)

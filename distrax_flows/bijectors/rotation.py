@@ -1,9 +1,10 @@
 """Rotation of a plane."""
 
 import jax.numpy as jnp
-from jaxtyping import Array, Float
+from jaxtyping import Array, Float, Shaped
 
 from distrax_flows._core.checks import check_float_array, check_non_negative_int
+from distrax_flows._core.types import ArrayLike
 from distrax_flows.bijectors._base import Bijector
 
 __all__ = ["Rotation"]
@@ -38,7 +39,7 @@ class Rotation(Bijector):
         [0. 1.]
     """
 
-    def __init__(self, angle: Float[Array, "..."] | float, plane: tuple[int, int] = (0, 1)):
+    def __init__(self, angle: Float[ArrayLike, "..."] | float, plane: tuple[int, int] = (0, 1)):
         super().__init__(event_ndims_in=1, is_constant_jacobian=True)
         if len(plane) != 2 or plane[0] == plane[1]:
             raise ValueError(
@@ -61,14 +62,14 @@ class Rotation(Bijector):
         return self._plane
 
     def forward_and_log_det(
-        self, x: Float[Array, "... D"]
+        self, x: Shaped[ArrayLike, "... D"]
     ) -> tuple[Float[Array, "... D"], Float[Array, "..."]]:
         """Rotate by `angle`; the log-det is zero."""
         x = self._as_events(x)
         return self._rotate(x, jnp.sin(self._angle))
 
     def inverse_and_log_det(
-        self, y: Float[Array, "... D"]
+        self, y: Shaped[ArrayLike, "... D"]
     ) -> tuple[Float[Array, "... D"], Float[Array, "..."]]:
         """Rotate by `-angle`; the log-det is zero."""
         y = self._as_events(y)

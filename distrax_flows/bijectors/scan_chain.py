@@ -6,9 +6,10 @@ from typing import Any
 import distrax
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Float
+from jaxtyping import Array, Float, Shaped
 
 from distrax_flows._core.numerics import KEPT, vary_like
+from distrax_flows._core.types import ArrayLike
 from distrax_flows.bijectors._base import Bijector, Direction, forward, inverse
 
 __all__ = ["ScanChain"]
@@ -87,14 +88,14 @@ class ScanChain(Bijector):
         return [self._layer_fn(params) for params in unstack(self._params)]
 
     def forward_and_log_det(
-        self, x: Float[Array, "..."]
+        self, x: Shaped[ArrayLike, "..."]
     ) -> tuple[Float[Array, "..."], Float[Array, "..."]]:
         """Apply the layers first to last."""
         x = self._as_events(x)
         return self._scan(forward, x, reverse=False)
 
     def inverse_and_log_det(
-        self, y: Float[Array, "..."]
+        self, y: Shaped[ArrayLike, "..."]
     ) -> tuple[Float[Array, "..."], Float[Array, "..."]]:
         """Undo the layers last to first."""
         y = self._as_events(y)
@@ -119,7 +120,7 @@ def unstack(layers: Any) -> list[Any]:
 def scan_layers(
     apply: Callable[[Any, jax.Array], tuple[tuple[jax.Array, jax.Array], Any]],
     layers: Any,
-    x: Float[Array, "..."],
+    x: Shaped[ArrayLike, "..."],
     *,
     reverse: bool,
     remat: bool = False,

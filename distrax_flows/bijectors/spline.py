@@ -5,10 +5,11 @@ from collections.abc import Callable
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Float
+from jaxtyping import Array, Float, Shaped
 
 from distrax_flows._core.checks import check_choice, check_range, check_resolution
 from distrax_flows._core.numerics import hard_clip, replace_value, soft_clip
+from distrax_flows._core.types import ArrayLike
 from distrax_flows.bijectors._base import Bijector
 from distrax_flows.bijectors._scalar import check_params, spread
 from distrax_flows.bijectors._spline_bins import Bin, bin_shares, find_bin, take
@@ -80,7 +81,7 @@ class RationalQuadraticSpline(Bijector):
 
     def __init__(
         self,
-        params: Float[Array, "... P"],
+        params: Float[ArrayLike, "... P"],
         range_min: float,
         range_max: float,
         boundary_slopes: str = "unconstrained",
@@ -146,28 +147,28 @@ class RationalQuadraticSpline(Bijector):
         return 2 * eps * max(abs(self._range_min), abs(self._range_max)) / self.min_slope
 
     @property
-    def x_pos(self) -> Float[Array, "... K+1"]:
+    def x_pos(self) -> Float[Array, "... knots"]:
         """Positions of the knots, from `range_min` to `range_max`."""
         return self._knots[0]
 
     @property
-    def y_pos(self) -> Float[Array, "... K+1"]:
+    def y_pos(self) -> Float[Array, "... knots"]:
         """Values at the knots, from `range_min` to `range_max`."""
         return self._knots[1]
 
     @property
-    def knot_slopes(self) -> Float[Array, "... K+1"]:
+    def knot_slopes(self) -> Float[Array, "... knots"]:
         """Slopes at the knots."""
         return self._knots[2]
 
     def forward_and_log_det(
-        self, x: Float[Array, "..."]
+        self, x: Shaped[ArrayLike, "..."]
     ) -> tuple[Float[Array, "..."], Float[Array, "..."]]:
         """Compute the spline and the logarithm of its slope."""
         return self._extend(x, self._forward_inside)
 
     def inverse_and_log_det(
-        self, y: Float[Array, "..."]
+        self, y: Shaped[ArrayLike, "..."]
     ) -> tuple[Float[Array, "..."], Float[Array, "..."]]:
         """Solve a quadratic in the bin of `y`; the log-det is that of `forward`, negated."""
         return self._extend(y, self._inverse_inside)
@@ -184,7 +185,7 @@ class RationalQuadraticSpline(Bijector):
         z = bin_.solve(hard_clip((y - bin_.y) / bin_.height, 0, 1))
         return bin_.x + bin_.width * z, 1 / bin_.slope(z)
 
-    def _extend(self, x: jax.Array, inside: Callable) -> tuple[jax.Array, jax.Array]:
+    def _extend(self, x: ArrayLike, inside: Callable) -> tuple[jax.Array, jax.Array]:
         """Extend `inside`, which maps [a, b] to values and slopes, to the real line."""
         low, high, kind = self._range_min, self._range_max, self._boundary_slopes
         params, x = spread(self._params, self._as_events(x))

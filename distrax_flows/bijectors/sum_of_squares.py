@@ -5,7 +5,7 @@ import math
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Float
+from jaxtyping import Array, Float, Shaped
 
 from distrax_flows._core.checks import (
     check_positive,
@@ -14,6 +14,7 @@ from distrax_flows._core.checks import (
     check_resolution,
 )
 from distrax_flows._core.numerics import soft_clip
+from distrax_flows._core.types import ArrayLike
 from distrax_flows.bijectors._base import Bijector
 from distrax_flows.bijectors._scalar import (
     check_params,
@@ -80,7 +81,7 @@ class SumOfSquares(Bijector):
 
     def __init__(
         self,
-        params: Float[Array, "... P"],
+        params: Float[ArrayLike, "... P"],
         degree: int,
         range_min: float,
         range_max: float,
@@ -112,14 +113,14 @@ class SumOfSquares(Bijector):
         return self._degree
 
     def forward_and_log_det(
-        self, x: Float[Array, "..."]
+        self, x: Shaped[ArrayLike, "..."]
     ) -> tuple[Float[Array, "..."], Float[Array, "..."]]:
         """Compute the polynomial and the logarithm of its slope."""
         params, x = self._aligned(x)
         return forward_with_tails(self._curve(params), x, self._range_min, self._range_max)
 
     def inverse_and_log_det(
-        self, y: Float[Array, "..."]
+        self, y: Shaped[ArrayLike, "..."]
     ) -> tuple[Float[Array, "..."], Float[Array, "..."]]:
         """Find the root; the log-det is that of `forward` there, negated."""
         params, y = self._aligned(y)

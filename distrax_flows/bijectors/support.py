@@ -4,9 +4,10 @@ import math
 
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Float
+from jaxtyping import Array, Float, Shaped
 
 from distrax_flows._core.checks import check_range, check_resolution
+from distrax_flows._core.types import ArrayLike
 from distrax_flows.bijectors._base import Bijector
 
 __all__ = ["Logit", "Softplus"]
@@ -37,7 +38,7 @@ class Softplus(Bijector):
         super().__init__(event_ndims_in=0)
 
     def forward_and_log_det(
-        self, x: Float[Array, "..."]
+        self, x: Shaped[ArrayLike, "..."]
     ) -> tuple[Float[Array, "..."], Float[Array, "..."]]:
         """Compute the softplus, and the logarithm of its slope, the sigmoid."""
         x = self._as_events(x)
@@ -46,7 +47,7 @@ class Softplus(Bijector):
         return jnp.maximum(jax.nn.softplus(x), tiny), jax.nn.log_sigmoid(x)
 
     def inverse_and_log_det(
-        self, y: Float[Array, "..."]
+        self, y: Shaped[ArrayLike, "..."]
     ) -> tuple[Float[Array, "..."], Float[Array, "..."]]:
         """Compute `log(e^y - 1)`; the log-det is -inf where y is not positive."""
         y = self._as_events(y)
@@ -102,7 +103,7 @@ class Logit(Bijector):
         return self._high
 
     def forward_and_log_det(
-        self, x: Float[Array, "..."]
+        self, x: Shaped[ArrayLike, "..."]
     ) -> tuple[Float[Array, "..."], Float[Array, "..."]]:
         """Compute the logit; the log-det is -inf where x is not inside the interval."""
         x = self._as_events(x)
@@ -114,7 +115,7 @@ class Logit(Bijector):
         return above - below, jnp.where(outside, -jnp.inf, log_det)
 
     def inverse_and_log_det(
-        self, y: Float[Array, "..."]
+        self, y: Shaped[ArrayLike, "..."]
     ) -> tuple[Float[Array, "..."], Float[Array, "..."]]:
         """Compute the scaled sigmoid and the logarithm of its slope."""
         y = self._as_events(y)

@@ -3,11 +3,11 @@
 import distrax
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Float
+from jaxtyping import Array, Float, Shaped
 
 from distrax_flows._core.checks import check_float_array
 from distrax_flows._core.numerics import align, matvec, sum_last, value_and_slope, vary_like
-from distrax_flows._core.types import Activation
+from distrax_flows._core.types import Activation, ArrayLike
 from distrax_flows.bijectors._base import Bijector
 from distrax_flows.bijectors.planar import check_unit, make_feasible, solve_unit
 
@@ -61,9 +61,9 @@ class Sylvester(Bijector):
 
     def __init__(
         self,
-        r1: Float[Array, "... M M"],
-        r2: Float[Array, "... M M"],
-        b: Float[Array, "... M"],
+        r1: Float[ArrayLike, "... M M"],
+        r2: Float[ArrayLike, "... M M"],
+        b: Float[ArrayLike, "... M"],
         orthogonal: distrax.Bijector | None = None,
         unit: Activation = jnp.tanh,
     ):
@@ -93,14 +93,14 @@ class Sylvester(Bijector):
         return self._orthogonal
 
     def forward_and_log_det(
-        self, x: Float[Array, "... D"]
+        self, x: Shaped[ArrayLike, "... D"]
     ) -> tuple[Float[Array, "... D"], Float[Array, "..."]]:
         """Compute `y = Q T(Q^T x)`."""
         x = self._as_events(x)
         return self._conjugate(x, self._transform)
 
     def inverse_and_log_det(
-        self, y: Float[Array, "... D"]
+        self, y: Shaped[ArrayLike, "... D"]
     ) -> tuple[Float[Array, "... D"], Float[Array, "..."]]:
         """Solve for the coordinates one by one; the log-det is that of `forward`, negated."""
         y = self._as_events(y)

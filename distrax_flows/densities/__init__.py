@@ -105,7 +105,7 @@ def get(name: str, dtype: DTypeLike = jnp.float32) -> ToyDensity:
     Raises:
         ValueError: if there is no density called `name`, or `dtype` is neither of the two.
 
-    >>> get("checkerboard").log_prob([[1.0, 1.0], [1.0, 3.0]])
+    >>> get("checkerboard").log_prob(jnp.array([[1.0, 1.0], [1.0, 3.0]]))
     Array([-3.465736,      -inf], dtype=float32)
     """
     if name not in _CONSTRUCTORS:

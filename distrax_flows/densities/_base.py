@@ -7,8 +7,10 @@ import distrax
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jax.typing import ArrayLike, DTypeLike
+from jax.typing import DTypeLike
 from jaxtyping import Array, Float, Shaped
+
+from distrax_flows._core.types import ArrayLike
 
 __all__ = ["ToyDensity", "gauss_legendre", "gaussian_mixture_log_prob", "polar"]
 
@@ -121,8 +123,8 @@ def polar(x: Float[Array, "N 2"]) -> tuple[Float[Array, " N"], Float[Array, " N"
 
 
 def gauss_legendre(
-    edges: Float[np.ndarray, " P+1"],
-) -> tuple[Float[np.ndarray, " 16*P"], Float[np.ndarray, " 16*P"]]:
+    edges: Float[np.ndarray, " edges"],
+) -> tuple[Float[np.ndarray, " nodes"], Float[np.ndarray, " nodes"]]:
     """Return nodes and weights of the composite rule with 16 nodes in each panel between `edges`.
 
     A panel of up to five standard deviations of a Gaussian integrand is exact to about 1e-9. Many

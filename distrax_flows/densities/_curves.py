@@ -3,11 +3,12 @@
 import math
 from collections.abc import Callable
 from types import ModuleType
+from typing import Any
 
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jax.typing import ArrayLike, DTypeLike
+from jax.typing import DTypeLike
 from jaxtyping import Array, Float
 
 from distrax_flows.densities._base import (
@@ -43,8 +44,8 @@ class NoisyCurve(ToyDensity):
         self,
         name: str,
         *,
-        arcs: Callable[[ArrayLike, ModuleType], Float[Array, "K N 2"]],
-        edges: Float[np.ndarray, " P+1"],
+        arcs: Callable[[Any, ModuleType], Any],
+        edges: Float[np.ndarray, " edges"],
         scale: float,
         entropy: float,
         dtype: DTypeLike = jnp.float32,
@@ -71,13 +72,13 @@ class NoisyCurve(ToyDensity):
         return gaussian_mixture_log_prob(x, self._nodes, self._log_weights, self._scale)
 
 
-def _moons_arcs(t: ArrayLike, xp: ModuleType) -> Array:
+def _moons_arcs(t: Any, xp: ModuleType) -> Any:
     upper = xp.stack((2 * xp.cos(t) - 1, 2 * xp.sin(t) - 0.2), axis=-1)
     lower = xp.stack((1 - 2 * xp.cos(t), 0.8 - 2 * xp.sin(t)), axis=-1)
     return xp.stack((upper, lower))
 
 
-def _swissroll_arcs(t: ArrayLike, xp: ModuleType) -> Array:
+def _swissroll_arcs(t: Any, xp: ModuleType) -> Any:
     return xp.stack((t / 5 * xp.cos(t), t / 5 * xp.sin(t)), axis=-1)[None]
 
 

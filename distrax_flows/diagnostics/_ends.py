@@ -7,6 +7,7 @@ import jax.numpy as jnp
 import numpy as np
 from jax.core import Tracer
 
+from distrax_flows._core.types import ArrayLike
 from distrax_flows._core.warn import warn
 from distrax_flows.functional._log_density import LogDensityFn
 from distrax_flows.functional.flow import Flow, Params
@@ -31,7 +32,7 @@ def warn_of_ends(
     params: Params,
     log_density: LogDensityFn,
     x: jax.Array,
-    context: jax.Array | None = None,
+    context: ArrayLike | None = None,
 ) -> None:
     """Warn if samples of a flow end abruptly where the density does not.
 
@@ -91,4 +92,4 @@ def _tail(x: np.ndarray, sign: int, d: int) -> tuple[jax.Array, jax.Array, np.nd
     mirrored = tail.copy()
     least = _LEAST_STEP * np.subtract(*np.quantile(x[..., d], [0.75, 0.25], axis=0))
     mirrored[..., d] = tail[0, ..., d] + sign * np.maximum(distance, least)
-    return jnp.asarray(tail), jnp.asarray(mirrored), abrupt
+    return jnp.asarray(tail), jnp.asarray(mirrored), np.asarray(abrupt)

@@ -4,11 +4,12 @@ from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Float
+from jaxtyping import Array, Float, Shaped
 
 from distrax_flows._core.arrays import as_floats
 from distrax_flows._core.checks import check_positive_int
 from distrax_flows._core.keys import as_key
+from distrax_flows._core.types import ArrayLike
 from distrax_flows.diagnostics._ends import warn_of_ends
 from distrax_flows.functional._log_density import LogDensityFn, check_log_density
 from distrax_flows.functional.flow import Flow, Params
@@ -50,7 +51,7 @@ def evidence(
     *,
     key: jax.Array | int,
     num_samples: int = 10_000,
-    context: Float[Array, "... C"] | None = None,
+    context: Shaped[ArrayLike, "... C"] | None = None,
     batch_size: int | None = None,
 ) -> Evidence:
     """Estimate the normaliser of a density by importance sampling, with the flow as proposal.

@@ -12,14 +12,15 @@ Matplotlib is imported by the functions that make figures, never by this module.
 
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, TypeAlias
+from typing import TYPE_CHECKING, SupportsFloat, TypeAlias
 
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Float, UInt8
+from jaxtyping import Float, Shaped, UInt8
 
 from distrax_flows._core.checks import check_positive, check_positive_int
+from distrax_flows._core.types import ArrayLike
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -46,7 +47,7 @@ _GIF_COLORS = 128
 
 
 def sample_bounds(
-    x: Float[Array, "N 2"] | Float[np.ndarray, "N 2"], margin: float = 0.15, tail: float = 1e-3
+    x: Shaped[ArrayLike, "N 2"] | Float[np.ndarray, "N 2"], margin: float = 0.15, tail: float = 1e-3
 ) -> Bounds:
     """Return a square window around the bulk of samples.
 
@@ -156,7 +157,7 @@ def plot_density(
     density: Float[np.ndarray, "H W"],
     bounds: Bounds,
     *,
-    vmax: float | None = None,
+    vmax: SupportsFloat | None = None,
     cmap: str = _CMAP,
 ) -> None:
     """Plot a density on a grid as an image.
@@ -178,7 +179,7 @@ def plot_density(
         extent=(*bounds[0], *bounds[1]),
         origin="lower",
         vmin=0.0,
-        vmax=vmax,
+        vmax=None if vmax is None else float(vmax),
         cmap=cmap,
         interpolation="bilinear",
     )
@@ -187,10 +188,10 @@ def plot_density(
 
 def plot_samples(
     ax: "Axes",
-    x: Float[Array, "N 2"] | Float[np.ndarray, "N 2"],
+    x: Shaped[ArrayLike, "N 2"] | Float[np.ndarray, "N 2"],
     bounds: Bounds,
     *,
-    vmax: float | None = None,
+    vmax: SupportsFloat | None = None,
     num: int = 100,
     cmap: str = _CMAP,
 ) -> None:
@@ -213,7 +214,8 @@ def plot_samples(
     cell = (x_edges[1] - x_edges[0]) * (y_edges[1] - y_edges[0])
     image = counts.T / (len(x) * cell)
     extent = (*bounds[0], *bounds[1])
-    ax.imshow(image, extent=extent, origin="lower", vmin=0.0, vmax=vmax, cmap=cmap)
+    top = None if vmax is None else float(vmax)
+    ax.imshow(image, extent=extent, origin="lower", vmin=0.0, vmax=top, cmap=cmap)
     _frame(ax, bounds)
 
 

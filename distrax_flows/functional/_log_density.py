@@ -5,6 +5,7 @@ from typing import TypeAlias
 
 import jax
 
+from distrax_flows._core.types import ArrayLike
 from distrax_flows.functional.flow import Flow, Params
 
 __all__ = ["LogDensityFn", "check_log_density"]
@@ -14,7 +15,7 @@ LogDensityFn: TypeAlias = Callable[..., jax.Array]
 
 
 def check_log_density(
-    log_density: LogDensityFn, flow: Flow, params: Params, context: jax.Array | None
+    log_density: LogDensityFn, flow: Flow, params: Params, context: ArrayLike | None
 ) -> None:
     """Raise unless `log_density` returns a number for each event.
 

@@ -4,10 +4,10 @@ from typing import TYPE_CHECKING, Any
 
 import distrax
 import jax
-from jaxtyping import Array, Float
+from jaxtyping import Array, Float, Shaped
 
 from distrax_flows._core.kl import estimate_kl
-from distrax_flows._core.types import Shape
+from distrax_flows._core.types import ArrayLike, Shape
 
 if TYPE_CHECKING:
     from distrax_flows.functional.flow import Flow, Params
@@ -28,7 +28,7 @@ class FlowDistribution(distrax.Distribution):
         flow: "Flow",
         params: "Params",
         context: jax.Array | None,
-        key: jax.Array | None = None,
+        key: jax.Array | int | None = None,
     ):
         super().__init__()
         self._flow = flow
@@ -55,7 +55,7 @@ class FlowDistribution(distrax.Distribution):
         """Dtype of samples."""
         return self._dtype
 
-    def log_prob(self, value: Float[Array, "..."]) -> Float[Array, "..."]:
+    def log_prob(self, value: Shaped[ArrayLike, "..."]) -> Float[Array, "..."]:
         """Return the log-density of `value`, `[..., *event_shape]`, in nats."""
         return self._flow.log_prob(self._params, value, self._context, key=self._key)
 

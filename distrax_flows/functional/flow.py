@@ -5,11 +5,11 @@ from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 import jax
-from jaxtyping import Array, Float
+from jaxtyping import Array, Float, Shaped
 
 from distrax_flows._core.keys import as_key, as_optional_key
 from distrax_flows._core.mesh import check_mesh, check_rows, rows_sharding, with_automatic_axes
-from distrax_flows._core.types import Shape
+from distrax_flows._core.types import ArrayLike, Shape
 from distrax_flows.functional._chunks import Chunks, cut
 from distrax_flows.functional._trace import LayerTrace
 from distrax_flows.functional.distribution import FlowDistribution
@@ -99,9 +99,9 @@ class Flow(_Built):
 
     def init(
         self,
-        key: jax.Array,
-        x: Float[Array, "..."],
-        context: Float[Array, "... C"] | None = None,
+        key: jax.Array | int,
+        x: Shaped[ArrayLike, "..."],
+        context: Shaped[ArrayLike, "... C"] | None = None,
     ) -> Params:
         """Return initial parameters; data-dependent layers initialise themselves on `x`.
 
@@ -119,9 +119,9 @@ class Flow(_Built):
 
     def init_without_data(
         self,
-        key: jax.Array,
+        key: jax.Array | int,
         sample_shape: int | Sequence[int] = (),
-        context: Float[Array, "... C"] | None = None,
+        context: Shaped[ArrayLike, "... C"] | None = None,
     ) -> Params:
         """Return initial parameters without data.
 
@@ -136,8 +136,8 @@ class Flow(_Built):
     def log_prob(
         self,
         params: Params,
-        x: Float[Array, "..."],
-        context: Float[Array, "... C"] | None = None,
+        x: Shaped[ArrayLike, "..."],
+        context: Shaped[ArrayLike, "... C"] | None = None,
         *,
         key: jax.Array | int | None = None,
         batch_size: int | None = None,
@@ -149,9 +149,9 @@ class Flow(_Built):
     def sample(
         self,
         params: Params,
-        key: jax.Array,
+        key: jax.Array | int,
         sample_shape: int | Sequence[int] = (),
-        context: Float[Array, "... C"] | None = None,
+        context: Shaped[ArrayLike, "... C"] | None = None,
         *,
         batch_size: int | None = None,
         mesh: jax.sharding.Mesh | None = None,
@@ -162,9 +162,9 @@ class Flow(_Built):
     def sample_and_log_prob(
         self,
         params: Params,
-        key: jax.Array,
+        key: jax.Array | int,
         sample_shape: int | Sequence[int] = (),
-        context: Float[Array, "... C"] | None = None,
+        context: Shaped[ArrayLike, "... C"] | None = None,
         *,
         batch_size: int | None = None,
         mesh: jax.sharding.Mesh | None = None,
@@ -177,9 +177,9 @@ class Flow(_Built):
     def sample_base(
         self,
         params: Params,
-        key: jax.Array,
+        key: jax.Array | int,
         sample_shape: int | Sequence[int] = (),
-        context: Float[Array, "... C"] | None = None,
+        context: Shaped[ArrayLike, "... C"] | None = None,
     ) -> Float[Array, "..."]:
         """Return samples of the base; `forward` maps them to those of `sample` with the same key.
 
@@ -190,8 +190,8 @@ class Flow(_Built):
     def forward(
         self,
         params: Params,
-        z: Float[Array, "..."],
-        context: Float[Array, "... C"] | None = None,
+        z: Shaped[ArrayLike, "..."],
+        context: Shaped[ArrayLike, "... C"] | None = None,
         *,
         key: jax.Array | int | None = None,
         batch_size: int | None = None,
@@ -203,8 +203,8 @@ class Flow(_Built):
     def inverse(
         self,
         params: Params,
-        x: Float[Array, "..."],
-        context: Float[Array, "... C"] | None = None,
+        x: Shaped[ArrayLike, "..."],
+        context: Shaped[ArrayLike, "... C"] | None = None,
         *,
         key: jax.Array | int | None = None,
         batch_size: int | None = None,
@@ -216,8 +216,8 @@ class Flow(_Built):
     def trace(
         self,
         params: Params,
-        x: Float[Array, "..."],
-        context: Float[Array, "... C"] | None = None,
+        x: Shaped[ArrayLike, "..."],
+        context: Shaped[ArrayLike, "... C"] | None = None,
         *,
         inverse: bool = True,
         key: jax.Array | int | None = None,
@@ -244,7 +244,7 @@ class Flow(_Built):
     def distribution(
         self,
         params: Params,
-        context: Float[Array, "... C"] | None = None,
+        context: Shaped[ArrayLike, "... C"] | None = None,
         *,
         key: jax.Array | int | None = None,
     ) -> FlowDistribution:
@@ -320,9 +320,9 @@ class StatefulFlow(_Built):
 
     def init(
         self,
-        key: jax.Array,
-        x: Float[Array, "..."],
-        context: Float[Array, "... C"] | None = None,
+        key: jax.Array | int,
+        x: Shaped[ArrayLike, "..."],
+        context: Shaped[ArrayLike, "... C"] | None = None,
     ) -> tuple[Params, State]:
         """Return initial parameters and state; data-dependent layers initialise on `x`."""
         return self._evaluation.init(key, x, context)
@@ -331,8 +331,8 @@ class StatefulFlow(_Built):
         self,
         params: Params,
         state: State,
-        x: Float[Array, "..."],
-        context: Float[Array, "... C"] | None = None,
+        x: Shaped[ArrayLike, "..."],
+        context: Shaped[ArrayLike, "... C"] | None = None,
         *,
         is_training: bool = False,
         key: jax.Array | int | None = None,
@@ -346,8 +346,8 @@ class StatefulFlow(_Built):
         self,
         params: Params,
         state: State,
-        x: Float[Array, "..."],
-        context: Float[Array, "... C"] | None = None,
+        x: Shaped[ArrayLike, "..."],
+        context: Shaped[ArrayLike, "... C"] | None = None,
         *,
         is_training: bool = False,
         key: jax.Array | int | None = None,

@@ -5,9 +5,10 @@ from collections.abc import Callable
 import distrax
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Float
+from jaxtyping import Array, Float, Shaped
 
 from distrax_flows._core.checks import check_positive_int
+from distrax_flows._core.types import ArrayLike
 from distrax_flows.modules.learned import Layer, Learned
 
 __all__ = ["GivenFirst"]
@@ -42,7 +43,7 @@ class GivenFirst(distrax.Bijector):
         self._rest = rest
 
     def forward_and_log_det(
-        self, x: Float[Array, "... D"]
+        self, x: Shaped[ArrayLike, "... D"]
     ) -> tuple[Float[Array, "... D"], Float[Array, "..."]]:
         """Transform the first part, then the rest."""
         self._check_forward_input_shape(x)
@@ -54,7 +55,7 @@ class GivenFirst(distrax.Bijector):
         return jnp.concatenate([y_a, y_b], axis=-1), log_det_a + log_det_b
 
     def inverse_and_log_det(
-        self, y: Float[Array, "... D"]
+        self, y: Shaped[ArrayLike, "... D"]
     ) -> tuple[Float[Array, "... D"], Float[Array, "..."]]:
         """Undo both; the first part of `y` is known."""
         self._check_inverse_input_shape(y)

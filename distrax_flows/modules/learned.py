@@ -4,9 +4,11 @@ from collections.abc import Callable
 
 import distrax
 import jax
-from jaxtyping import Array, Float
+import jax.numpy as jnp
+from jaxtyping import Array, Float, Shaped
 
 from distrax_flows._core.checks import check_non_negative_int
+from distrax_flows._core.types import ArrayLike
 
 __all__ = ["Layer", "Learned", "compose"]
 
@@ -49,22 +51,22 @@ class Learned(distrax.Bijector):
         self._layer = layer
 
     def forward_and_log_det(
-        self, x: Float[Array, "..."]
+        self, x: Shaped[ArrayLike, "..."]
     ) -> tuple[Float[Array, "..."], Float[Array, "..."]]:
         """Apply the layer's `forward_and_log_det`."""
         self._check_forward_input_shape(x)
         return self.layer_at(x).forward_and_log_det(x)  # pyright: ignore[reportReturnType]
 
     def inverse_and_log_det(
-        self, y: Float[Array, "..."]
+        self, y: Shaped[ArrayLike, "..."]
     ) -> tuple[Float[Array, "..."], Float[Array, "..."]]:
         """Apply the layer's `inverse_and_log_det`."""
         self._check_inverse_input_shape(y)
         return self.layer_at(y).inverse_and_log_det(y)  # pyright: ignore[reportReturnType]
 
-    def layer_at(self, x: Float[Array, "..."]) -> distrax.Bijector:
+    def layer_at(self, x: Shaped[ArrayLike, "..."]) -> distrax.Bijector:
         """Return the layer's bijector for an input of either direction."""
-        bijector = self._layer(x)
+        bijector = self._layer(jnp.asarray(x))
         surplus = self.event_ndims_in - bijector.event_ndims_in
         if surplus < 0:
             raise ValueError(

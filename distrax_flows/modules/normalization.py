@@ -6,9 +6,10 @@ import distrax
 import haiku as hk
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Float
+from jaxtyping import Array, Float, Shaped
 
 from distrax_flows._core.checks import check_positive
+from distrax_flows._core.types import ArrayLike
 from distrax_flows.bijectors.normalization import ActNorm, BatchNorm
 from distrax_flows.modules._statistics import (
     mean_and_log_deviation,
@@ -230,14 +231,15 @@ class _OfBatch(distrax.Bijector):
         self._update = update
 
     def forward_and_log_det(
-        self, x: Float[Array, "... D"]
+        self, x: Shaped[ArrayLike, "... D"]
     ) -> tuple[Float[Array, "... D"], Float[Array, "..."]]:
         return self._running.forward_and_log_det(x)
 
     def inverse_and_log_det(
-        self, y: Float[Array, "... D"]
+        self, y: Shaped[ArrayLike, "... D"]
     ) -> tuple[Float[Array, "... D"], Float[Array, "..."]]:
         self._check_inverse_input_shape(y)
+        y = jnp.asarray(y)
         if y.size <= y.shape[-1]:
             raise ValueError(
                 "A training batch must have at least 2 rows, for a single one has no variance; got "

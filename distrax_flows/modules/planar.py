@@ -12,7 +12,7 @@ from jaxtyping import Array, Float
 
 from distrax_flows._core.checks import check_float_array, check_positive_int, check_sizes
 from distrax_flows._core.numerics import align
-from distrax_flows._core.types import Activation, Shape
+from distrax_flows._core.types import Activation, ArrayLike, Shape
 from distrax_flows.bijectors.planar import Planar
 from distrax_flows.bijectors.radial import Radial
 from distrax_flows.bijectors.sylvester import Sylvester
@@ -59,7 +59,7 @@ class PlanarLayer(hk.Module):
         self,
         unit: Activation = jnp.tanh,
         *,
-        context: Float[Array, "... C"] | None = None,
+        context: Float[ArrayLike, "... C"] | None = None,
         hidden_sizes: Sequence[int] = (64, 64),
         activation: Activation = jax.nn.relu,
         policy: jmp.Policy | None = None,
@@ -112,7 +112,7 @@ class RadialLayer(hk.Module):
     def __init__(
         self,
         *,
-        context: Float[Array, "... C"] | None = None,
+        context: Float[ArrayLike, "... C"] | None = None,
         hidden_sizes: Sequence[int] = (64, 64),
         activation: Activation = jax.nn.relu,
         policy: jmp.Policy | None = None,
@@ -177,7 +177,7 @@ class SylvesterLayer(hk.Module):
         orthogonal: Layer | None = None,
         unit: Activation = jnp.tanh,
         *,
-        context: Float[Array, "... C"] | None = None,
+        context: Float[ArrayLike, "... C"] | None = None,
         hidden_sizes: Sequence[int] = (64, 64),
         activation: Activation = jax.nn.relu,
         policy: jmp.Policy | None = None,

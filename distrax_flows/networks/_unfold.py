@@ -20,8 +20,8 @@ _WIDE = 256  # number of a layer's inputs from which blocks are faster
 def unfold(
     decide: DecideFn,
     inputs: Any,
-    weights: Sequence[Float[Array, "in out"]],
-    own: Sequence[Float[Array, "out ..."] | None],
+    weights: Sequence[Float[Array, "_ _"]],
+    own: Sequence[Float[Array, "_ ..."] | None],
     activate: Callable[[int, jax.Array, jax.Array | None], jax.Array],
     *,
     steps: Sequence[Sequence[int]],

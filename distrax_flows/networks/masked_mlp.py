@@ -59,8 +59,8 @@ class MaskedMLP:
         Residual: Nash & Durkan, "Autoregressive Energy Machines", 2019, section 3.
     """
 
-    weights: tuple[Float[Array, "in out"], ...]
-    biases: tuple[Float[Array, "... out"], ...]
+    weights: tuple[Float[Array, "... _ _"], ...]
+    biases: tuple[Float[Array, "..."], ...]
     degrees: tuple[Shape, ...]
     order: Shape
     activation: Activation
@@ -165,7 +165,7 @@ class MaskedMLP:
 
     @property
     def _output_degrees(self) -> Shape:
-        return tuple(np.repeat(range(len(self.order)), self._num_params))
+        return tuple(np.repeat(range(len(self.order)), self._num_params).tolist())
 
     @property
     def _num_params(self) -> int:
@@ -188,7 +188,7 @@ class LinearizedMLP:
     """
 
     network: MaskedMLP
-    slopes: tuple[Float[Array, "H ..."], ...]
+    slopes: tuple[Float[Array, "_ ..."], ...]
     policy: jmp.Policy | None = None
 
     def unfold(

@@ -6,6 +6,8 @@ from typing import Any, NamedTuple
 import jax
 import numpy as np
 
+from distrax_flows._core.types import ArrayLike
+
 __all__ = ["Check", "close", "finite", "none", "same", "show"]
 
 _SHAPE = (
@@ -76,10 +78,13 @@ def finite(what: str, tree: Any, events: np.ndarray) -> Check:
     return Check(what, float(bad.sum()), 0.0, where, _NOT_FINITE)
 
 
-def show(values: np.ndarray) -> str:
+def show(values: ArrayLike) -> str:
     """Show an array on one line."""
     text = np.array2string(
-        values, threshold=8, separator=", ", formatter={"float_kind": lambda x: f"{x:.6g}"}
+        np.asarray(values),
+        threshold=8,
+        separator=", ",
+        formatter={"float_kind": lambda x: f"{x:.6g}"},
     )
     return " ".join(text.split())
 

@@ -13,6 +13,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from distrax_flows._core.types import Shape
 from distrax_flows.testing.checks import Check, close, finite, none, same, show
 from distrax_flows.testing.subject import DOUBLE, SINGLE, Subject, run
 
@@ -78,19 +79,25 @@ def log_det_of_the_jacobian(subject: Subject) -> Iterator[Check]:
 def batches(subject: Subject) -> Iterator[Check]:
     """Batches of any rank keep their shape, and their events do not meet."""
     remedy = "the events of a batch meet: index and reduce the trailing axes only, as x[..., i]"
-    params = subject.cast(SINGLE)
+    params = subject.cast(DOUBLE)
     for direction in subject.directions:
-        compiled = subject.compiled[direction]
-        x = subject.inputs(direction, num=6)
-        wide = subject(direction, x.reshape(2, 3, *x.shape[1:]))
-        single = jax.eval_shape(compiled, params, x[0])
-        mapped = run(jax.vmap(compiled, (None, 0)), params, x)
-        for name, got, one, expected in zip(_OUTPUTS, wide, single, mapped, strict=True):
+        x = subject.inputs(direction, DOUBLE)
+        flat = subject(direction, x)
+        pairs = np.stack([x, x[::-1]], axis=1)
+        wide = subject(direction, pairs)
+        with jax.enable_x64(True):
+            single = jax.eval_shape(subject.compiled[direction], params, x[0])
+        mapped = subject.one_by_one(direction, x)
+        for name, got, two, one, expected in zip(
+            _OUTPUTS, flat, wide, single, mapped, strict=False
+        ):
             name = f"{name} of {direction}"
             yield same(f"shape of the {name}, for one event", one.shape, expected.shape[1:])
-            expected = expected.reshape(2, 3, *expected.shape[1:])
-            name = f"{name}, for a batch (2, 3), against `jax.vmap`"
-            yield close(name, got, expected, subject.tolerance, x, remedy)
+            against = f"{name}, for a batch ({len(x)},), against `jax.vmap`"
+            yield close(against, got, expected, subject.bound(DOUBLE), x, remedy)
+            expected = np.stack([expected, expected[::-1]], axis=1)
+            against = f"{name}, for a batch ({len(x)}, 2), against `jax.vmap`"
+            yield close(against, two, expected, subject.bound(DOUBLE), pairs, remedy)
 
 
 @_law
@@ -99,21 +106,22 @@ def per_sample_parameters(subject: Subject) -> Iterator[Check]:
     if not subject.per_sample_params:
         return
     remedy = "index and reduce the trailing axes of parameters only, as params[..., i]"
-    params = subject.cast(SINGLE, scale=[1.0, 0.5, -0.5])
+    scales = (1.0, 0.5, -0.5)
+    params = subject.cast(SINGLE, scales)
     for direction in subject.directions:
-        compiled = subject.compiled[direction]
-        x = subject.inputs(direction, num=3, params=params)
+        each = [subject.cast(SINGLE, scale) for scale in scales]
+        x = np.stack([subject.inputs(direction, params=one) for one in each], axis=1)
         outputs = subject(direction, x, params)
-        mapped = run(jax.vmap(compiled), params, x)
-        for name, got, expected in zip(_OUTPUTS, outputs, mapped, strict=True):
-            name = f"{name} of {direction}, for three parameters"
-            against = f"{name}, against `jax.vmap`"
-            yield close(against, got, expected, subject.tolerance, x, remedy)
-        for events, batch in [(x[0], (3,)), (np.stack([x, x]), (2, 3))]:
-            outputs = jax.eval_shape(compiled, params, events)
-            for name, got, one in zip(_OUTPUTS, outputs, mapped, strict=True):
+        separate = [subject(direction, x[:, i], one) for i, one in enumerate(each)]
+        for name, got, expected in zip(_OUTPUTS, outputs, zip(*separate, strict=True), strict=True):
+            name = f"{name} of {direction}, for three parameters at once"
+            expected = np.stack(expected, axis=1)
+            yield close(name, got, expected, subject.tolerance, x, remedy)
+        for events, batch in [(x[0, 0], (3,)), (x[0], (3,))]:
+            shapes = jax.eval_shape(subject.compiled[direction], params, events)
+            for name, got, one in zip(_OUTPUTS, shapes, outputs, strict=True):
                 shape = f"shape of the {name} of {direction}, for three parameters and {batch}"
-                yield same(shape, got.shape, batch + one.shape[1:])
+                yield same(shape, got.shape, batch + one.shape[2:])
 
 
 @_law
@@ -283,10 +291,6 @@ def _composed(subject: Subject, params: Any, x: jax.Array) -> dict[str, Any]:
     sample = jnp.broadcast_to(y[:1], y.shape)
     log_prob = jnp.broadcast_to(-log_det[:1], log_det.shape)
     pairs = {
-        "its forward": (
-            (bijector.forward(x), bijector.forward_log_det_jacobian(x)),
-            (y, log_det),
-        ),
         "distrax.Chain": (
             distrax.Chain([double, bijector]).forward_and_log_det(x),
             (2 * y + 1, log_det + math.prod(y.shape[1:]) * math.log(2)),
@@ -308,17 +312,31 @@ def _composed(subject: Subject, params: Any, x: jax.Array) -> dict[str, Any]:
             (sample, log_prob),
         ),
     }
-    if subject.has_inverse:
+    if _overrides(bijector, "forward"):
+        pairs["its forward"] = (
+            (bijector.forward(x), bijector.forward_log_det_jacobian(x)),
+            (y, log_det),
+        )
+    if subject.has_inverse and _overrides(bijector, "inverse"):
         x_again, log_det_back = bijector.inverse_and_log_det(y)
         pairs["its inverse"] = (
             (bijector.inverse(y), bijector.inverse_log_det_jacobian(y)),
             (x_again, jnp.broadcast_to(log_det_back, log_det.shape)),
         )
+    if subject.has_inverse:
         pairs["distrax.Transformed, by log_prob"] = (
             (sample, density.log_prob(sample)),
             (sample, log_prob),
         )
     return pairs
+
+
+def _overrides(bijector: distrax.Bijector, direction: str) -> bool:
+    """Whether a direction has methods beside the one from which distrax derives the others."""
+    names = (direction, f"{direction}_log_det_jacobian")
+    return any(
+        getattr(type(bijector), name) is not getattr(distrax.Bijector, name) for name in names
+    )
 
 
 @_law
@@ -339,13 +357,14 @@ def missing_inverse(subject: Subject) -> Iterator[Check]:
 @_law
 def explicit_broadcasting(subject: Subject) -> Iterator[Check]:
     """Values and gradients trace under `jax.numpy_rank_promotion("raise")`."""
-    scales = [1.0, [1.0, 1.0, 1.0]] if subject.per_sample_params else [1.0]
+    cases: list[tuple[Any, Shape]] = [(1.0, (2, 3))]
+    if subject.per_sample_params:
+        cases.append(([1.0, 1.0, 1.0], ()))
     for direction in subject.directions:
-        for batch in ((), (2, 3)):
+        for scale, batch in cases:
             x = np.zeros(batch + subject.shape(direction), SINGLE)
-            for scale in scales:
-                with jax.numpy_rank_promotion("raise"):
-                    jax.eval_shape(subject.gradients(direction), subject.cast(SINGLE, scale), x)
+            with jax.numpy_rank_promotion("raise"):
+                jax.eval_shape(subject.gradients(direction), subject.cast(SINGLE, scale), x)
         yield Check(f"implicit broadcasts in {direction}", 0.0, 0.0)
 
 
@@ -387,10 +406,9 @@ def empty_batches_and_integers(subject: Subject) -> Iterator[Check]:
         def outputs(dtype, *batch, compiled=compiled, event_shape=event_shape):
             return jax.eval_shape(compiled, params, np.zeros((*batch, *event_shape), dtype))
 
-        for batch in ((0,), (0, 3), (3, 0)):
-            for name, got, one in zip(
-                _OUTPUTS, outputs(SINGLE, *batch), outputs(SINGLE, 1), strict=True
-            ):
+        single = outputs(SINGLE, 1)
+        for batch in ((0,), (3, 0)):
+            for name, got, one in zip(_OUTPUTS, outputs(SINGLE, *batch), single, strict=True):
                 shape = f"shape of the {name} of {direction}, for a batch {batch}"
                 yield same(shape, got.shape, batch + one.shape[1:], no_reshape)
         empty = np.zeros((0, *event_shape), SINGLE)

@@ -2,6 +2,7 @@
 
 import dataclasses
 import functools
+import math
 import reprlib
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -130,11 +131,19 @@ class Subject:
         params = self.cast(x.dtype) if params is None else params
         return run(self.compiled[direction], params, x)
 
+    def one_by_one(self, direction: str, x: np.ndarray, params: Any = None) -> Any:
+        """Return outputs, log-dets and Jacobians of a direction, under `jax.vmap` over `[N, ...]`.
+
+        The Jacobians are `[N, D, D]`.
+        """
+        params = self.cast(x.dtype) if params is None else params
+        jacobians, (y, log_det) = run(self._compiled_one_by_one[direction], params, x)
+        size = math.prod(self.event_shape)
+        return y, log_det, jacobians.reshape(-1, size, size)
+
     def jacobians(self, direction: str, x: np.ndarray, params: Any = None) -> np.ndarray:
         """Return the Jacobians of a direction, `[N, D, D]`, at inputs `[N, ...]`."""
-        params = self.cast(x.dtype) if params is None else params
-        size = int(np.prod(self.event_shape))
-        return run(self._compiled_jacobians[direction], params, x).reshape(-1, size, size)
+        return self.one_by_one(direction, x, params)[2]
 
     @functools.cached_property
     def compiled(self) -> dict[str, Callable]:
@@ -142,9 +151,13 @@ class Subject:
         return {d: jax.jit(functools.partial(self.apply, d)) for d in self.directions}
 
     @functools.cached_property
-    def _compiled_jacobians(self) -> dict[str, Callable]:
+    def _compiled_one_by_one(self) -> dict[str, Callable]:
         def of(direction):
-            jacobian = jax.jacfwd(lambda params, x: self.apply(direction, params, x)[0], argnums=1)
+            def outputs(params, x):
+                y, log_det = self.apply(direction, params, x)
+                return y, (y, log_det)
+
+            jacobian = jax.jacfwd(outputs, argnums=1, has_aux=True)
             return jax.jit(jax.vmap(jacobian, (None, 0)))
 
         return {direction: of(direction) for direction in self.directions}

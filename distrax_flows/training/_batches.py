@@ -127,7 +127,7 @@ def read_rows(table: Table, rows: jax.Array) -> jax.Array:
 
 
 @functools.partial(jax.jit, static_argnames="num_rows")
-def _order(keys: jax.Array, epoch: int, num_rows: int) -> jax.Array:
+def _order(keys: jax.Array, epoch: jax.Array | int, num_rows: int) -> jax.Array:
     def draw(key):
         return jax.random.permutation(jax.random.fold_in(key, epoch), num_rows)
 

@@ -157,7 +157,7 @@ def bounds(table: Any) -> tuple[np.ndarray, np.ndarray]:
             block = np.asarray(table[start : start + _BLOCK], np.float64)
             ends.append((block.min(axis=0), block.max(axis=0)))
         lows, highs = zip(*ends, strict=True)
-        return np.min(lows, axis=0), np.max(highs, axis=0)
+        return np.asarray(np.min(lows, axis=0)), np.asarray(np.max(highs, axis=0))
 
 
 def _check_table(

@@ -8,13 +8,13 @@ from typing import Any, Unpack
 
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Float
+from jaxtyping import Shaped
 
 from distrax_flows._core.arrays import as_array
 from distrax_flows._core.checks import check_positive, check_positive_int
 from distrax_flows._core.keys import as_keys
 from distrax_flows._core.options import takes
-from distrax_flows._core.types import Shape
+from distrax_flows._core.types import ArrayLike, Shape
 from distrax_flows.functional._chunks import cut
 from distrax_flows.functional.flow import Flow, Params, StatefulFlow, event_shape_of
 from distrax_flows.training._batches import Batches, each_key, of_fit, split_keys, table_batches
@@ -43,15 +43,15 @@ _EVALUATION_ROWS = 2**13  # rows evaluated together
 @takes(TrainingOptions)
 def fit(
     flow: Flow | StatefulFlow,
-    data: Float[Array, "N ..."] | DataFn | Iterator[Any],
+    data: Shaped[ArrayLike, "N ..."] | DataFn | Iterator[Any],
     *,
     key: jax.Array | int,
     num_steps: int | None = None,
     num_epochs: float | None = None,
     batch_size: int = 128,
-    context: Float[Array, "N C"] | None = None,
-    weights: Float[Array, " N"] | None = None,
-    validation: float | Float[Array, "V ..."] | tuple | None = None,
+    context: Shaped[ArrayLike, "N C"] | None = None,
+    weights: Shaped[ArrayLike, " N"] | None = None,
+    validation: float | Shaped[ArrayLike, "V ..."] | tuple | None = None,
     patience: int | None = None,
     params: Params | None = None,
     objective: Objective | None = None,

@@ -8,13 +8,13 @@ from typing import Any, Unpack
 import jax
 import jax.numpy as jnp
 import optax
-from jaxtyping import Array, Float
+from jaxtyping import Shaped
 
 from distrax_flows._core.checks import check_positive_int
 from distrax_flows._core.keys import as_keys
 from distrax_flows._core.mesh import check_rows
 from distrax_flows._core.options import takes
-from distrax_flows._core.types import Shape
+from distrax_flows._core.types import ArrayLike, Shape
 from distrax_flows.diagnostics._ends import warn_of_ends
 from distrax_flows.functional._log_density import LogDensityFn, check_log_density
 from distrax_flows.functional.flow import Flow, Params
@@ -47,10 +47,10 @@ def fit_to_density(
     key: jax.Array | int,
     num_steps: int = 5_000,
     num_samples: int = 256,
-    context: Float[Array, "... C"] | None = None,
+    context: Shaped[ArrayLike, "... C"] | None = None,
     path_gradient: bool = True,
     annealing: optax.Schedule | None = None,
-    data: Float[Array, "N ..."] | DataFn | Iterator[Any] | None = None,
+    data: Shaped[ArrayLike, "N ..."] | DataFn | Iterator[Any] | None = None,
     forward_weight: float = 0.5,
     batch_size: int = 128,
     params: Params | None = None,

@@ -260,11 +260,11 @@ class Loop:
             lost = bad[..., -_MAX_SKIPPED:].all(axis=-1)
             if stop < _MAX_SKIPPED or not lost.any():
                 return
-            fit, step = tuple(np.argwhere(lost)[0]), stop - start - 1
+            fit, step = tuple(np.argwhere(lost)[0].tolist()), stop - start - 1
         else:
             if not bad[..., start:].any():
                 return
-            *fit, step = min(map(tuple, np.argwhere(bad[..., start:])), key=lambda at: at[-1])
+            *fit, step = min(np.argwhere(bad[..., start:]).tolist(), key=lambda at: at[-1])
         raise NonFiniteError(
             self._explanation(
                 after,

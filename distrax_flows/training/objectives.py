@@ -13,7 +13,7 @@ number, or one per row of the batch. `fit` takes any such function:
 
 import dataclasses
 from collections.abc import Mapping
-from typing import Any, NamedTuple, Protocol
+from typing import Any, NamedTuple, Protocol, runtime_checkable
 
 import jax
 import jax.numpy as jnp
@@ -54,6 +54,7 @@ class Loss(NamedTuple):
     state: State = None
 
 
+@runtime_checkable
 class Objective(Protocol):
     """Training objective: a function that JAX can trace and differentiate.
 

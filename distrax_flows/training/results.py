@@ -5,6 +5,7 @@ from typing import NamedTuple
 import jax
 import numpy as np
 
+from distrax_flows._core.types import ArrayLike
 from distrax_flows.functional.flow import Params
 
 __all__ = ["Fit", "FitInterrupted", "History", "NonFiniteError"]
@@ -98,7 +99,7 @@ class NonFiniteError(FloatingPointError):
         self.fit = fit
 
 
-def _range(values: np.ndarray) -> str:
+def _range(values: ArrayLike) -> str:
     """Format one number, or the range of several."""
     low, high = np.min(values), np.max(values)
     return f"{low:.4f}" if values.ndim == 0 else f"{low:.4f} to {high:.4f}"
