@@ -33,7 +33,6 @@ BUILDERS = {
     "glow": NETWORK,
     "hint": NETWORK,
 }
-each_builder = pytest.mark.parametrize("name", BUILDERS)
 # Families that are slow to compile.
 HEAVY = ("nsf_autoregressive", "bernstein_coupling", "bernstein_autoregressive")
 
@@ -73,7 +72,7 @@ def make(name, event_size=2, conditional=False, standardize=False):
     return flow, jittered(params, scale=0.1), x
 
 
-@each_builder
+@pytest.mark.parametrize("name", BUILDERS)
 @pytest.mark.parametrize("event_size", [1, 3])
 def test_directions_agree(name, event_size):
     flow, params, x = make(name, event_size)
@@ -98,7 +97,7 @@ def test_starts_at_the_identity(name):
     np.testing.assert_allclose(log_det, 0.0, atol=1e-5)
 
 
-@each_builder
+@each()
 def test_density_integrates_to_one(name):
     flow, params, _ = make(name, 2)
     axis = np.linspace(-25.0, 25.0, 701, dtype=np.float32)
