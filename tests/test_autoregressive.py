@@ -90,6 +90,7 @@ def test_wide_networks_step_in_blocks(event_size, x64):
     np.testing.assert_allclose(got, want, rtol=1e-6, atol=1e-9)
 
 
+@pytest.mark.slow
 def test_second_derivatives_and_forward_mode(x64):
     family = families.affine()
     network = make_network(3, family.num_params, (6,))
@@ -131,6 +132,7 @@ def test_events_may_be_narrower_than_the_network(x64):
         np.testing.assert_allclose(got, want, rtol=1e-4, atol=1e-4)
 
 
+@pytest.mark.slow
 def test_vmap_over_networks(x64):
     network = make_network(3, 2, (6,))
     y = jnp.array([[0.3, -1.0, 0.7]])

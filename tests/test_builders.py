@@ -154,6 +154,7 @@ def test_symmetric_data_are_no_saddle(name, data):
     assert excess(name, data) < 0.09
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["logistic_mixture", "deep_sigmoidal"])
 def test_symmetric_data_tell_components_apart_from_the_start(name):
     family = dxf.families.inverse(getattr(dxf.families, name)())

@@ -94,6 +94,7 @@ def test_a_resumed_fit_is_the_undisturbed_one(tmp_path, flow, options):
     assert jax.__version__ in settings
 
 
+@pytest.mark.slow
 def test_fresh_draws_and_iterators_resume(tmp_path):
     def draw(key):
         return jax.random.normal(key, (8, 2))

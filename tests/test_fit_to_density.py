@@ -117,6 +117,7 @@ def test_annealing_flattens_the_density():
     np.testing.assert_allclose(annealed.params["~"]["shift"], MEAN, atol=1e-3)
 
 
+@pytest.mark.slow
 def test_several_fits_contexts_and_checkpoints(tmp_path):
     flow = dxf.transform(
         lambda context: dxf.flows.nice(2, num_layers=2, hidden_sizes=(8,), context=context)

@@ -50,6 +50,7 @@ def test_standardisation_survives_decay(name):
     np.testing.assert_allclose(samples.mean(axis=0), X.mean(axis=0), atol=0.15)
 
 
+@pytest.mark.slow
 def test_averages_ensembles_and_state_keep_them_too(tmp_path):
     def fit(**options):
         return dxf.fit(FLOW, X, optimizer=ADAMW, **options)

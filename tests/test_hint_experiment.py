@@ -69,6 +69,7 @@ def test_marginal_of_the_posterior():
     np.testing.assert_allclose(second, covariance[:2, :2], atol=1e-2)
 
 
+@pytest.mark.slow
 def test_score_of_a_posterior_wrong_by_a_known_amount():
     """Half a deviation off in every whitened direction, and twice as wide."""
     problem = gaussian()

@@ -31,6 +31,16 @@ UNUSED = {
 # A closure over parameters is a new function each time: only such a conditioner retraces.
 BROKEN = {("autoregressive_by_passes", "jit_traces_once"): "got 2, expected 1"}
 
+# Rows that differ from another one in an option only.
+VARIANTS = {
+    "spline_lower_identity",
+    "spline_upper_identity",
+    "spline_identity",
+    "spline_of_one_bin",
+    "scale_by_one_number",
+    "rotation_of_a_plane",
+}
+
 # These do not apply to every row.
 OPTIONAL = {
     "per_sample_parameters",
@@ -64,7 +74,11 @@ def subject(case):
 
 # Row by row, so that a worker's share of the tests shares what is compiled.
 ROWS_AND_LAWS = [
-    pytest.param(case, law, id=f"{case}-{law}") for case in cases.CASES for law in testing.LAWS
+    pytest.param(
+        case, law, id=f"{case}-{law}", marks=[pytest.mark.slow] if case.name in VARIANTS else []
+    )
+    for case in cases.CASES
+    for law in testing.LAWS
 ]
 
 

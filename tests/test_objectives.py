@@ -61,6 +61,7 @@ def test_samples_may_be_fitted_without_a_density():
     assert history.validation_loss.shape == (30,)
 
 
+@pytest.mark.slow
 def test_extras_of_several_fits_and_of_resumed_ones(tmp_path):
     several = fit(objective=energy_score, key=jax.random.split(KEY, 3))
     assert several.history.extras["spread"].shape == (3, 60)
@@ -242,6 +243,7 @@ def test_a_mask_freezes_as_a_function_does():
     np.testing.assert_allclose(history.grad_norm[0], expected, rtol=1e-4)
 
 
+@pytest.mark.slow
 def test_ensembles_and_checkpoints_of_frozen_parameters(tmp_path):
     keys = jax.random.split(KEY, 2)
     params = jax.vmap(FLOW.init, (0, None))(keys, X)

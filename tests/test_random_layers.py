@@ -106,6 +106,7 @@ def fit(**options):
 fit.optimizer = optax.adam(1e-2)
 
 
+@pytest.mark.slow
 def test_a_fit_is_a_function_of_its_key_and_resumes_to_the_bit(tmp_path):
     whole = fit(validation=0.2)
     assert whole.history.loss[-10:].mean() < whole.history.loss[:10].mean()
