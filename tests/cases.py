@@ -251,6 +251,12 @@ def _batch_norm(raw):
     return bij.BatchNorm(mean, jax.nn.softplus(variance), loc, log_scale)
 
 
+def _two_scales(raw):
+    finest, coarsest = jnp.split(0.1 * raw, [4 * 4])
+    matrices = finest.reshape(4, 4), coarsest.reshape(8, 8)
+    return bij.MultiScale([distrax.Block(bij.LULinear(matrix), 2) for matrix in matrices])
+
+
 CASES = [
     Case("shift", (3,), 3, bij.Shift, batched=True),
     Case("scale", (3,), 3, bij.Scale, batched=True),
@@ -351,6 +357,10 @@ CASES = [
     Case("batch_norm", (2,), 8, _batch_norm, batched=True),
     Case("reshape_to_vectors", (), 0, lambda raw: bij.Reshape((), (1,))),
     Case("reshape_matrices", (2, 3), 0, lambda raw: bij.Reshape((2, 3), (3, 2))),
+    Case("squeeze", (4, 2, 1), 0, lambda raw: bij.Squeeze()),
+    Case("squeeze_by_three", (3, 3, 1), 0, lambda raw: bij.Squeeze(3)),
+    Case("squeeze_to_a_checkerboard", (2, 2, 2), 0, lambda raw: bij.Squeeze(order="checkerboard")),
+    Case("multi_scale", (4, 4, 1), 4 * 4 + 8 * 8, _two_scales),
     Case("reshape_images", (2, 1, 2), 0, lambda raw: bij.Reshape((2, 1, 2), (4,))),
     Case(
         "scan_chain_of_matrices",

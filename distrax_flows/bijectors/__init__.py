@@ -9,6 +9,7 @@ from distrax_flows.bijectors.elementwise import Scale, Shift
 from distrax_flows.bijectors.hierarchical import HierarchicalCoupling, coupling_tree
 from distrax_flows.bijectors.linear import LULinear
 from distrax_flows.bijectors.mixture_cdf import LogisticMixtureCDF
+from distrax_flows.bijectors.multi_scale import MultiScale
 from distrax_flows.bijectors.normalization import ActNorm, BatchNorm
 from distrax_flows.bijectors.orthogonal import Householder, Orthogonal
 from distrax_flows.bijectors.permutation import Permutation, Reverse
@@ -18,6 +19,7 @@ from distrax_flows.bijectors.reshape import Reshape
 from distrax_flows.bijectors.rotation import Rotation
 from distrax_flows.bijectors.scan_chain import ScanChain
 from distrax_flows.bijectors.spline import RationalQuadraticSpline
+from distrax_flows.bijectors.squeeze import Squeeze
 from distrax_flows.bijectors.sum_of_squares import SumOfSquares
 from distrax_flows.bijectors.support import Logit, Softplus
 from distrax_flows.bijectors.sylvester import Sylvester
@@ -36,6 +38,7 @@ __all__ = [
     "LogisticMixtureCDF",
     "Logit",
     "MaskedAutoregressive",
+    "MultiScale",
     "Orthogonal",
     "Permutation",
     "Planar",
@@ -48,6 +51,7 @@ __all__ = [
     "ScanChain",
     "Shift",
     "Softplus",
+    "Squeeze",
     "SumOfSquares",
     "Sylvester",
     "coupling_tree",
