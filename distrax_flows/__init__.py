@@ -62,6 +62,7 @@ from distrax_flows.bijectors import (
     Squeeze,
     SumOfSquares,
     Sylvester,
+    Transpose,
     coupling_tree,
 )
 from distrax_flows.functional._trace import LayerTrace
@@ -118,6 +119,7 @@ __all__ = [
     "StatefulFlow",
     "SumOfSquares",
     "Sylvester",
+    "Transpose",
     "bases",
     "coupling_tree",
     "densities",

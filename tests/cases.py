@@ -360,6 +360,7 @@ CASES = [
     Case("squeeze", (4, 2, 1), 0, lambda raw: bij.Squeeze()),
     Case("squeeze_by_three", (3, 3, 1), 0, lambda raw: bij.Squeeze(3)),
     Case("squeeze_to_a_checkerboard", (2, 2, 2), 0, lambda raw: bij.Squeeze(order="checkerboard")),
+    Case("transpose", (2, 3, 1), 0, lambda raw: bij.Transpose((2, 0, 1))),
     Case("multi_scale", (4, 4, 1), 4 * 4 + 8 * 8, _two_scales),
     Case("reshape_images", (2, 1, 2), 0, lambda raw: bij.Reshape((2, 1, 2), (4,))),
     Case(

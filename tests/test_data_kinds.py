@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 import distrax_flows as dxf
+from distrax_flows.functional._events import Events
 from distrax_flows.training._data import Batch, check_data
 
 pytestmark = pytest.mark.usefixtures("wrong_types")
@@ -247,4 +248,8 @@ def test_ordinary_columns_are_not_refused(num_rows):
     ]
     data = np.stack(columns, axis=-1)
     for x in (data, data.astype(np.float32)):
-        check_data(Batch(x, x), Batch("data", "context", "weights"), x.shape[1:])
+        check_data(
+            Batch(x, x),
+            Batch("data", "context", "weights"),
+            Events(x.shape[1:], x.shape[1:], is_discrete=False),
+        )

@@ -13,6 +13,7 @@ import optax
 import pytest
 
 import distrax_flows as dxf
+from distrax_flows.functional._events import Events
 from distrax_flows.modules import Learned
 from distrax_flows.training._batches import table_batches
 from distrax_flows.training._data import Batch
@@ -36,6 +37,7 @@ def gaussian_flow(context=None):
 
 
 FLOW = dxf.transform(lambda: gaussian_flow())
+EVENTS = Events((2,), (2,), is_discrete=False)
 OPTIMIZER = optax.adam(optax.cosine_decay_schedule(0.05, 600))
 SGD = optax.sgd(0.1)
 KEY = jax.random.key(0)
@@ -151,7 +153,7 @@ def test_every_row_comes_once_per_epoch(batch_size):
 
 
 def test_fresh_draws_do_not_depend_on_the_chunk():
-    batches = function_batches(lambda key: jax.random.normal(key, (8, 2)), KEY, (2,))
+    batches = function_batches(lambda key: jax.random.normal(key, (8, 2)), KEY, EVENTS)
     stream = batches.take(0, 6).x
     np.testing.assert_array_equal(batches.take(2, 3)[0], stream[2:5])
     assert len(np.unique(np.asarray(stream)[..., 0])) == 48

@@ -88,7 +88,7 @@ def float_dtype(name: str, dtype: Any, integers: Any = None) -> np.dtype:
         return np.dtype(integers)
     else:
         remedy = (
-            "Counts have no density: dequantise them by uniform noise, "
+            "Counts have no density: dequantise them by `flows.dequantized`, or by uniform noise, "
             f"`{name} + np.random.default_rng(0).uniform(size={name}.shape)`. Measurements only "
             f'need `{name}.astype("float32")`.'
         )

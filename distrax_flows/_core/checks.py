@@ -10,6 +10,7 @@ import jax.numpy as jnp
 import numpy as np
 
 __all__ = [
+    "as_event_shape",
     "check_choice",
     "check_event_size",
     "check_float_array",
@@ -35,6 +36,15 @@ def check_non_negative_int(name: str, value: Any) -> int:
     if isinstance(value, bool) or not hasattr(value, "__index__") or int(value) < 0:
         raise ValueError(f"`{name}` must be an integer of at least 0; got {name}={value!r}.")
     return int(value)
+
+
+def as_event_shape(event_shape: int | Sequence[int]) -> tuple[int, ...]:
+    """Return the shape of an event, `(D,)` for an integer; raise unless sizes are at least 1."""
+    if isinstance(event_shape, Sequence):
+        return tuple(
+            check_positive_int(f"event_shape[{i}]", size) for i, size in enumerate(event_shape)
+        )
+    return (check_positive_int("event_size", event_shape),)
 
 
 def check_positive(name: str, value: float) -> float:

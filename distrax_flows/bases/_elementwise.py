@@ -9,25 +9,24 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float, Shaped
 from tensorflow_probability.substrates import jax as tfp
 
-from distrax_flows._core.checks import check_positive, check_positive_int
+from distrax_flows._core.checks import as_event_shape, check_positive
 from distrax_flows._core.numerics import align, soft_clip
-from distrax_flows._core.types import ArrayLike
-from distrax_flows.bases._of_vectors import OfVectors
+from distrax_flows._core.types import ArrayLike, Shape
 
 __all__ = ["gaussian", "logistic", "student_t"]
 
 
-def gaussian(event_size: int, *, max_log_scale: float = 5.0) -> distrax.Distribution:
+def gaussian(event_shape: int | Shape, *, max_log_scale: float = 5.0) -> distrax.Distribution:
     """Return a Gaussian with learned mean and standard deviation of each dimension.
 
     It starts as a standard normal.
 
     Args:
-        event_size: number of dimensions, D.
+        event_shape: number of dimensions, D, or the shape of events of another rank.
         max_log_scale: bound of the logarithms of the standard deviations.
 
     Raises:
-        ValueError: `event_size` is not a positive integer, or `max_log_scale` not above 0.
+        ValueError: a size is not a positive integer, or `max_log_scale` not above 0.
 
     Example:
         >>> import distrax_flows as dxf, jax, jax.numpy as jnp
@@ -37,20 +36,21 @@ def gaussian(event_size: int, *, max_log_scale: float = 5.0) -> distrax.Distribu
         -1.8379
     """
     with hk.name_scope("gaussian_base"):
-        return distrax.Independent(distrax.Normal(*_loc_and_scale(event_size, max_log_scale)), 1)
+        loc, scale = _loc_and_scale(event_shape, max_log_scale)
+        return distrax.Independent(distrax.Normal(loc, scale), loc.ndim)
 
 
-def logistic(event_size: int, *, max_log_scale: float = 5.0) -> distrax.Distribution:
+def logistic(event_shape: int | Shape, *, max_log_scale: float = 5.0) -> distrax.Distribution:
     """Return a logistic with learned location and scale of each dimension; it starts as standard.
 
     This is NICE's base. Its tails fall like `exp(-|x|)`, so far-out data have bounded gradients.
 
     Args:
-        event_size: number of dimensions, D.
+        event_shape: number of dimensions, D, or the shape of events of another rank.
         max_log_scale: bound of the logarithms of the scales.
 
     Raises:
-        ValueError: `event_size` is not a positive integer, or `max_log_scale` not above 0.
+        ValueError: a size is not a positive integer, or `max_log_scale` not above 0.
 
     Reference:
         Dinh et al., "NICE: Non-linear Independent Components Estimation", 2014, section 3.4.
@@ -63,11 +63,12 @@ def logistic(event_size: int, *, max_log_scale: float = 5.0) -> distrax.Distribu
         -2.7726
     """
     with hk.name_scope("logistic_base"):
-        return distrax.Independent(distrax.Logistic(*_loc_and_scale(event_size, max_log_scale)), 1)
+        loc, scale = _loc_and_scale(event_shape, max_log_scale)
+        return distrax.Independent(distrax.Logistic(loc, scale), loc.ndim)
 
 
 def student_t(
-    event_size: int, *, df: float = 5.0, max_log_scale: float = 5.0
+    event_shape: int | Shape, *, df: float = 5.0, max_log_scale: float = 5.0
 ) -> distrax.Distribution:
     """Return Student's t with learned degrees of freedom, location and scale of each dimension.
 
@@ -83,13 +84,13 @@ def student_t(
     would overflow single precision.
 
     Args:
-        event_size: number of dimensions, D.
+        event_shape: number of dimensions, D, or the shape of events of another rank.
         df: degrees of freedom at the start, above 0.5.
         max_log_scale: bound of the logarithms of the scales, and of the learned factor of
             `df - 0.5`.
 
     Raises:
-        ValueError: `event_size` is not a positive integer, `df` is not above 0.5, or
+        ValueError: a size is not a positive integer, `df` is not above 0.5, or
             `max_log_scale` not above 0.
 
     Reference:
@@ -105,37 +106,46 @@ def student_t(
     if not 0.5 < df < math.inf:
         raise ValueError(f"`df` must be a finite number above 0.5; got {df=}.")
     with hk.name_scope("student_t_base"):
-        loc, scale = _loc_and_scale(event_size, max_log_scale)
+        loc, scale = _loc_and_scale(event_shape, max_log_scale)
         log_factor = hk.get_parameter("log_df_factor", loc.shape, init=jnp.zeros)
         learned_df = 0.5 + (df - 0.5) * jnp.exp(soft_clip(log_factor, max_log_scale))
         return _StudentT(learned_df, loc, scale)
 
 
-def _loc_and_scale(event_size: int, max_log_scale: float) -> tuple[jax.Array, jax.Array]:
-    shape = (check_positive_int("event_size", event_size),)
+def _loc_and_scale(event_shape: int | Shape, max_log_scale: float) -> tuple[jax.Array, jax.Array]:
+    shape = as_event_shape(event_shape)
     check_positive("max_log_scale", max_log_scale)
     loc = hk.get_parameter("loc", shape, init=jnp.zeros)
     log_scale = hk.get_parameter("log_scale", shape, init=jnp.zeros)
     return loc, jnp.exp(soft_clip(log_scale, max_log_scale))
 
 
-class _StudentT(OfVectors):
-    """Independent t distributions; all arguments `[D]`."""
+class _StudentT(distrax.Distribution):
+    """Independent t distributions of the entries of an event; all arguments `[*event_shape]`."""
 
     def __init__(self, df: jax.Array, loc: jax.Array, scale: jax.Array):
-        super().__init__(loc.size)
+        super().__init__()
         self._df = df
         self._loc = loc
         self._scale = scale
 
-    def log_prob(self, value: Shaped[ArrayLike, "... D"]) -> Float[Array, "..."]:
+    @property
+    def event_shape(self) -> Shape:
+        return self._loc.shape
+
+    @property
+    def batch_shape(self) -> Shape:
+        return ()
+
+    def log_prob(self, value: Shaped[ArrayLike, "..."]) -> Float[Array, "..."]:
+        axes = tuple(range(-self._loc.ndim, 0))
         value, df, loc, scale = align(value, self._df, self._loc, self._scale)
         z = (value - loc) / scale
         # The log-ratio of gamma functions in one: their difference would cancel for a large df.
         log_normalizer = tfp.math.lbeta(jnp.full_like(df, 0.5), df / 2) + 0.5 * jnp.log(df)
         exponent = (df + 1) / 2 * tfp.math.log1psquare(z / jnp.sqrt(df))
-        return jnp.sum(-exponent - log_normalizer - jnp.log(scale), axis=-1)
+        return jnp.sum(-exponent - log_normalizer - jnp.log(scale), axis=axes)
 
-    def _sample_n(self, key: jax.Array, n: int) -> Float[Array, "n D"]:
-        noise = jax.random.t(key, self._df[None], (n, self._event_size), self._loc.dtype)
+    def _sample_n(self, key: jax.Array, n: int) -> Float[Array, "n ..."]:
+        noise = jax.random.t(key, self._df[None], (n, *self._loc.shape), self._loc.dtype)
         return self._loc[None] + self._scale[None] * noise

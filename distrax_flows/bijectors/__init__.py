@@ -23,6 +23,7 @@ from distrax_flows.bijectors.squeeze import Squeeze
 from distrax_flows.bijectors.sum_of_squares import SumOfSquares
 from distrax_flows.bijectors.support import Logit, Softplus
 from distrax_flows.bijectors.sylvester import Sylvester
+from distrax_flows.bijectors.transpose import Transpose
 
 __all__ = [
     "ActNorm",
@@ -54,5 +55,6 @@ __all__ = [
     "Squeeze",
     "SumOfSquares",
     "Sylvester",
+    "Transpose",
     "coupling_tree",
 ]

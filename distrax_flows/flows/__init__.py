@@ -42,13 +42,17 @@ from distrax_flows.flows._coupling import (
     realnvp,
 )
 from distrax_flows.flows._custom import custom
+from distrax_flows.flows._dequantized import dequantized
 from distrax_flows.flows._hierarchical import hint
+from distrax_flows.flows._images import ImageOptions, image_glow, image_nsf, image_realnvp
 from distrax_flows.flows._independent import bernstein, independent
+from distrax_flows.flows._patches import image_autoregressive
 from distrax_flows.flows._planar import planar, radial, sylvester
 from distrax_flows.flows._transformed import Transformed
 
 __all__ = [
     "FlowOptions",
+    "ImageOptions",
     "Transformed",
     "autoregressive",
     "bernstein",
@@ -56,9 +60,14 @@ __all__ = [
     "bernstein_coupling",
     "coupling",
     "custom",
+    "dequantized",
     "glow",
     "hint",
     "iaf",
+    "image_autoregressive",
+    "image_glow",
+    "image_nsf",
+    "image_realnvp",
     "independent",
     "maf",
     "nice",

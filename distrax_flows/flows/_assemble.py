@@ -11,6 +11,7 @@ import jmp
 import numpy as np
 
 from distrax_flows._core.checks import (
+    as_event_shape,
     check_choice,
     check_float_array,
     check_positive_int,
@@ -34,7 +35,7 @@ from distrax_flows.modules import (
 )
 from distrax_flows.supports import Circle, Support, as_supports, onto, real
 
-__all__ = ["FlowOptions", "assemble"]
+__all__ = ["FlowOptions", "assemble", "check_image_shape"]
 
 
 class FlowOptions(TypedDict, total=False):
@@ -125,6 +126,7 @@ def assemble(
     family: Family | None = None,
     *,
     coupled: bool = True,
+    batch_shape: Shape = (),
     **given: Any,
 ) -> Transformed:
     """Return a flow with the layers of `make_layers` between the base and the data.
@@ -133,20 +135,21 @@ def assemble(
     on circles. A circle is not an image of the line: dimensions on circles start uniform, and get
     layers of circular splines. The others are transformed as if there were no circles. `family`
     transforms one dimension, if the flow uses a family; `coupled` says whether dimensions depend on
-    each other. All other arguments are those of `FlowOptions`.
+    each other; `batch_shape` is that of anything the flow depends on besides `context`. All other
+    arguments are those of `FlowOptions`.
     """
     options = resolve(FlowOptions, given)
-    event_shape = _as_event_shape(event_shape)
+    event_shape = as_event_shape(event_shape)
     event_ndims = len(event_shape)
     check_positive_int("num_layers", options.num_layers)
     check_sizes("hidden_sizes", options.hidden_sizes)
     check_choice("standardize", options.standardize, (False, True, "robust"))
     _check_policy(options.policy)
     normalizer = RobustStandardize if options.standardize == "robust" else Standardize
-    context, batch_shape = options.context, ()
+    context = options.context
     if context is not None:
         context = check_float_array("context", context, min_ndim=1)
-        batch_shape = context.shape[:-1]
+        batch_shape = jnp.broadcast_shapes(batch_shape, context.shape[:-1])
         if options.standardize:
             normalize_context = Learned(normalizer(name="standardize_context"))
             context, _ = normalize_context.inverse_and_log_det(context)
@@ -191,12 +194,15 @@ def assemble(
     return Transformed(distribution, distrax.Chain(bijectors))
 
 
-def _as_event_shape(event_shape: int | Shape) -> Shape:
-    if isinstance(event_shape, Sequence):
-        return tuple(
-            check_positive_int(f"event_shape[{i}]", size) for i, size in enumerate(event_shape)
+def check_image_shape(event_shape: Shape, name: str, factor: int) -> None:
+    """Raise unless it is `(H, W, C)`, with height and width multiples of a factor of that name."""
+    if not isinstance(event_shape, tuple) or len(event_shape) != 3:
+        raise ValueError(f"`event_shape` must be (height, width, channels); got {event_shape=}.")
+    if any(size % factor for size in event_shape[:2]):
+        raise ValueError(
+            f"`event_shape` must have a height and a width that are multiples of `{name}`, "
+            f"{factor}; got {event_shape=}. Pad the images, or choose another one."
         )
-    return (check_positive_int("event_size", event_shape),)
 
 
 def _of_scalars(layer: Layer) -> Layer:

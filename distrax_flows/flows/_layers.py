@@ -16,7 +16,14 @@ from distrax_flows.families import Family
 from distrax_flows.modules import MLP, GivenFirst, Layer, Learned, Stack
 from distrax_flows.modules.mlp import starting_at
 
-__all__ = ["Layers", "angle_layers", "coupling_layer", "elementwise_layer", "reaching_spline"]
+__all__ = [
+    "Layers",
+    "angle_layers",
+    "coupling_layer",
+    "elementwise_layer",
+    "reaching_spline",
+    "split_coupling",
+]
 
 
 class Layers(NamedTuple):
@@ -56,7 +63,7 @@ class Layers(NamedTuple):
 
     def mixed(self, bijector: distrax.Bijector) -> distrax.Bijector:
         """Return the bijector followed by `between`, which mixes the dimensions."""
-        between = Reverse() if self.between is None else Learned(self.between)
+        between = Reverse() if self.between is None else Learned(self.between, self.event_ndims)
         return distrax.Chain([between, bijector])
 
 
@@ -97,15 +104,21 @@ def coupling_layer(family: Family, layers: Layers) -> Layer:
         if half == 0:
             return layers.mixed(elementwise_layer(family, layers)(x))
         network = layers.network(event_size - half, family)
-        transform_half = distrax.SplitCoupling(
-            split_index=half,
-            event_ndims=1,
-            conditioner=lambda kept: network(jnp.asarray(kept), layers.context),
-            bijector=family.bijector,
-        )
-        return layers.mixed(transform_half)
+        return layers.mixed(split_coupling(half, network, family, layers))
 
     return layer
+
+
+def split_coupling(
+    size: int, network: Callable[..., jax.Array], family: Family, layers: Layers
+) -> distrax.SplitCoupling:
+    """Return the coupling that transforms the last axis of an event given its first entries."""
+    return distrax.SplitCoupling(
+        split_index=size,
+        event_ndims=layers.event_ndims,
+        conditioner=lambda kept: network(jnp.asarray(kept), layers.context),
+        bijector=family.bijector,
+    )
 
 
 def angle_layers(

@@ -33,6 +33,8 @@ class Transformed(distrax.Transformed):
         distribution: the base, with the full batch shape.
         bijector: a bijector that keeps the batch shape of the base.
         event_shape: event shape of the data; that of the base if None.
+        is_discrete: whether events are integers, and `log_prob` is the logarithm of a probability;
+            static. Flows of such events take arrays of integers.
 
     Raises:
         ValueError: the ranks of base and bijector differ, or `event_shape` has another rank than
@@ -55,6 +57,7 @@ class Transformed(distrax.Transformed):
         bijector: distrax.BijectorLike,
         *,
         event_shape: Shape | None = None,
+        is_discrete: bool = False,
     ):
         super().__init__(distribution, bijector)
         shape = tuple(self.distribution.event_shape if event_shape is None else event_shape)
@@ -67,6 +70,12 @@ class Transformed(distrax.Transformed):
         self._event_shape = shape
         self._batch_shape = self.distribution.batch_shape
         self._dtype = self.distribution.dtype
+        self._is_discrete = is_discrete
+
+    @property
+    def is_discrete(self) -> bool:
+        """Whether events are integers, and `log_prob` is the logarithm of a probability."""
+        return self._is_discrete
 
     def log_prob(self, value: Float[Array, "..."]) -> Float[Array, "..."]:
         """Return the log-density of `value`, in nats."""

@@ -15,6 +15,7 @@ from distrax_flows._core.arrays import as_floats
 from distrax_flows._core.checks import check_float_array
 from distrax_flows._core.types import Shape
 from distrax_flows.flows._transformed import Transformed
+from distrax_flows.functional._events import Events
 from distrax_flows.functional._trace import trace
 from distrax_flows.functional.flow import Flow, StatefulFlow
 
@@ -112,7 +113,7 @@ class Call:
         self._make = make
         self._takes = tuple(name for name in known if name in arguments)
         self._needs_context = "context" in needed
-        self._event_shapes: tuple[Shape, Shape] | None = None
+        self._events: Events | None = None
 
     def __call__(self, method: str, context: jax.Array | None, is_training: bool, *args) -> Any:
         """Call a method of the flow, such as "log_prob", inside a Haiku transform."""
@@ -129,28 +130,30 @@ class Call:
                     f"flow needs random numbers, `flow.{method}(..., key=jax.random.key(0))`."
                 ) from None
 
-    def event_shapes(self, context: Any) -> tuple[Shape, Shape]:
-        """Return the event shapes of the data and of the base, without running a layer.
+    def events(self, context: Any) -> Events:
+        """Return what is known of events without running a layer.
 
-        They are the same for all contexts, so any context will do to build the flow.
+        It is the same for all contexts, so any context will do to build the flow.
 
         Raises:
             ValueError: the flow needs a context, has seen none yet, and cannot be built with one of
                 size 1.
         """
-        if self._event_shapes is not None:
-            return self._event_shapes
+        if self._events is not None:
+            return self._events
         some = None
         if context is not None or self._needs_context:
             shape = (1,) if context is None else np.shape(context)
             if 0 in shape[:-1]:  # layers may compute statistics of its rows
                 shape = shape[-1:]
             some = jax.ShapeDtypeStruct(shape, jnp.result_type(float))
-        shapes = []
+        found = []
 
         def build(context):
             flow = self._build(context, False)
-            shapes.append((_event_shape(flow), tuple(flow.distribution.event_shape)))
+            is_discrete = isinstance(flow, Transformed) and flow.is_discrete
+            base_shape = tuple(flow.distribution.event_shape)
+            found.append(Events(_event_shape(flow), base_shape, is_discrete))
 
         try:
             jax.eval_shape(hk.transform_with_state(build).init, jax.random.key(0), some)
@@ -161,8 +164,8 @@ class Call:
                     f"context: with one of size 1 it could not be built ({error})."
                 ) from error
             raise
-        self._event_shapes = shapes[0]
-        return shapes[0]
+        self._events = found[0]
+        return found[0]
 
     def _build(self, context: jax.Array | None, is_training: bool) -> distrax.Transformed:
         given = {"context": context, "is_training": is_training}
@@ -200,8 +203,10 @@ class Call:
         `x` is an event of the data, or of the base if `name` is "z".
         """
         context = self.check_context(context)
-        event_shape = self.event_shapes(context)[name == "z"]
-        x = check_float_array(name, as_floats(name, x))
+        events = self.events(context)
+        event_shape = events.base_shape if name == "z" else events.shape
+        integers = None if name == "z" else events.integers
+        x = check_float_array(name, as_floats(name, x, integers))
         batch_ndims = x.ndim - len(event_shape)
         if batch_ndims < 0 or x.shape[batch_ndims:] != event_shape:
             raise ValueError(

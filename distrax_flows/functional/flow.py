@@ -11,13 +11,14 @@ from distrax_flows._core.keys import as_key, as_optional_key
 from distrax_flows._core.mesh import check_mesh, check_rows, rows_sharding, with_automatic_axes
 from distrax_flows._core.types import ArrayLike, Shape
 from distrax_flows.functional._chunks import Chunks, cut
+from distrax_flows.functional._events import Events
 from distrax_flows.functional._trace import LayerTrace
 from distrax_flows.functional.distribution import FlowDistribution
 
 if TYPE_CHECKING:
     from distrax_flows.functional._transform import Call
 
-__all__ = ["Flow", "Params", "State", "StatefulFlow", "event_shape_of"]
+__all__ = ["Flow", "Params", "State", "StatefulFlow", "events_of"]
 
 Params: TypeAlias = Any
 State: TypeAlias = Any
@@ -95,7 +96,12 @@ class Flow(_Built):
             ValueError: a conditional flow that cannot be built with a context of size 1 has not
                 seen a context yet.
         """
-        return self._call.event_shapes(None)[0]
+        return self._call.events(None).shape
+
+    @property
+    def is_discrete(self) -> bool:
+        """Whether events are integers, as of `flows.dequantized`, and have probabilities."""
+        return self._call.events(None).is_discrete
 
     def init(
         self,
@@ -257,7 +263,8 @@ class Flow(_Built):
 
     def _evaluate(self, method: str, params: Params, key, x, context, batch_size) -> Any:
         params, key = with_automatic_axes(params), as_optional_key(key)
-        event_ndims = len(self._call.event_shapes(context)[method == "forward"])
+        events = self._call.events(context)
+        event_ndims = len(events.base_shape if method == "forward" else events.shape)
         chunks = cut(x.shape[: x.ndim - event_ndims], batch_size)
         if chunks is None:
             return self._apply(params, key, method, context, False, x)
@@ -309,6 +316,11 @@ class StatefulFlow(_Built):
     def event_shape(self) -> Shape:
         """Shape of one event of the data; see `Flow.event_shape`."""
         return self._evaluation.event_shape
+
+    @property
+    def is_discrete(self) -> bool:
+        """Whether events are integers; see `Flow.is_discrete`."""
+        return self._evaluation.is_discrete
 
     @property
     def evaluation(self) -> Flow:
@@ -379,9 +391,9 @@ def _draw_chunks(apply: Callable, params: Params, method: str, context, key, chu
     return chunks.map(draw, jax.random.split(key, chunks.num_chunks), context)
 
 
-def event_shape_of(flow: Flow | StatefulFlow, context: Any) -> Shape:
-    """Return `flow.event_shape`, given a context: some flows can only be built with one."""
-    return flow._call.event_shapes(context)[0]
+def events_of(flow: Flow | StatefulFlow, context: Any = None) -> Events:
+    """Return what is known of a flow's events; some flows can only be built with a context."""
+    return flow._call.events(context)
 
 
 def _as_shape(sample_shape: int | Sequence[int]) -> Shape:

@@ -4,6 +4,7 @@ A layer is anything that returns a bijector over arrays when called with its inp
 transform. `Learned` turns a layer into a bijector; `Stack` repeats it.
 """
 
+from distrax_flows.modules.conv import ConvNet, GatedConvNet
 from distrax_flows.modules.fixed import is_fixed
 from distrax_flows.modules.given_first import GivenFirst
 from distrax_flows.modules.learned import Layer, Learned, compose
@@ -23,15 +24,22 @@ from distrax_flows.modules.normalization import (
 )
 from distrax_flows.modules.planar import PlanarLayer, RadialLayer, SylvesterLayer
 from distrax_flows.modules.stack import Stack
+from distrax_flows.modules.stochastic import Dequantize, LatentVariable
+from distrax_flows.modules.transformer import CausalTransformer
 
 __all__ = [
     "MADE",
     "MLP",
     "ActNormLayer",
     "BatchNormLayer",
+    "CausalTransformer",
+    "ConvNet",
+    "Dequantize",
+    "GatedConvNet",
     "GivenFirst",
     "HouseholderLayer",
     "LULinearLayer",
+    "LatentVariable",
     "Layer",
     "Learned",
     "OrthogonalLayer",

@@ -129,7 +129,7 @@ class MADE(hk.Module):
             *(self._layer(layer, mask, dtype) for layer, mask in enumerate(layer_masks)),
             strict=True,
         )
-        with computing(self._policy):
+        with computing(self._policy, hk.Linear):
             first_bias = add_context(biases[0], context)
         return MaskedMLP(
             weights=weights,

@@ -2,7 +2,7 @@
 
 import contextlib
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 
 import haiku as hk
 import jax
@@ -14,7 +14,15 @@ from distrax_flows._core.checks import check_positive_int, check_sizes
 from distrax_flows._core.numerics import align
 from distrax_flows._core.types import Activation
 
-__all__ = ["MLP", "ResidualMLP", "add_context", "computing", "he_uniform", "starting_at"]
+__all__ = [
+    "MLP",
+    "ResidualMLP",
+    "add_context",
+    "computing",
+    "he_uniform",
+    "linear",
+    "starting_at",
+]
 
 
 class MLP(hk.Module):
@@ -77,9 +85,9 @@ class MLP(hk.Module):
     ) -> Float[Array, "..."]:
         """Evaluate the network."""
         hidden = x
-        with computing(self._policy):
+        with computing(self._policy, hk.Linear):
             for layer, size in enumerate(self._hidden_sizes):
-                hidden = _linear(hidden, size, f"linear_{layer}")
+                hidden = linear(hidden, size, f"linear_{layer}")
                 if layer == 0:
                     hidden = add_context(hidden, context)
                 hidden = self._activation(hidden)
@@ -148,11 +156,11 @@ class ResidualMLP(hk.Module):
         self, x: Float[Array, "... n"], context: Float[Array, "... C"] | None = None
     ) -> Float[Array, "..."]:
         """Evaluate the network."""
-        with computing(self._policy):
-            hidden = add_context(_linear(x, self._hidden_size, "linear_in"), context)
+        with computing(self._policy, hk.Linear):
+            hidden = add_context(linear(x, self._hidden_size, "linear_in"), context)
             for block in range(self._num_blocks):
-                inner = _linear(self._activation(hidden), self._hidden_size, f"block_{block}_in")
-                hidden += _linear(self._activation(inner), self._hidden_size, f"block_{block}_out")
+                inner = linear(self._activation(hidden), self._hidden_size, f"block_{block}_in")
+                hidden += linear(self._activation(inner), self._hidden_size, f"block_{block}_out")
             return _output(self._activation(hidden), self._output_shape, self._start, self._policy)
 
 
@@ -178,15 +186,19 @@ def add_context(
     return hidden + extra
 
 
-def computing(policy: jmp.Policy | None) -> contextlib.AbstractContextManager:
-    """Make linear layers inside of it compute and return the policy's compute dtype."""
-    if policy is None:
-        return contextlib.nullcontext()
-    inner = policy.with_output_dtype(policy.compute_dtype)
-    return hk.mixed_precision.push_policy(hk.Linear, inner)
+@contextlib.contextmanager
+def computing(policy: jmp.Policy | None, *layers: type[hk.Module]) -> Iterator[None]:
+    """Make layers of these classes inside of it compute and return the policy's compute dtype."""
+    with contextlib.ExitStack() as stack:
+        if policy is not None:
+            inner = policy.with_output_dtype(policy.compute_dtype)
+            for layer in layers:
+                stack.enter_context(hk.mixed_precision.push_policy(layer, inner))
+        yield
 
 
-def _linear(x, size, name):
+def linear(x: Float[Array, "... n"], size: int, name: str) -> Float[Array, "... H"]:
+    """Apply a hidden linear layer, with weights and biases initialised as `MLP` says."""
     init = he_uniform(x.shape[-1])
     return hk.Linear(size, w_init=init, b_init=init, name=name)(x)
 

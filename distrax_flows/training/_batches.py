@@ -8,8 +8,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from distrax_flows._core.arrays import as_floats, float_dtype
-from distrax_flows.training._data import Batch, Table
+from distrax_flows.training._data import Batch, Table, as_rows, dtype_of
 
 __all__ = [
     "Batches",
@@ -110,7 +109,7 @@ def table_batches(
 
     spec = jax.tree.map(
         lambda table: jax.ShapeDtypeStruct(
-            (*keys.shape, batch_size, *table.shape[1:]), float_dtype("data", table.dtype)
+            (*keys.shape, batch_size, *table.shape[1:]), dtype_of(table)
         ),
         data,
     )
@@ -122,7 +121,7 @@ def read_rows(table: Table, rows: jax.Array) -> jax.Array:
     if not isinstance(table, np.memmap):
         return table[rows]
     index, back = np.unique(np.asarray(rows), return_inverse=True)
-    read = np.asarray(as_floats("data", table[index]))
+    read = np.asarray(as_rows(table[index]))
     return jnp.asarray(read[back].reshape(*rows.shape, *table.shape[1:]))
 
 

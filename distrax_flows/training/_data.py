@@ -9,17 +9,20 @@ import numpy as np
 
 from distrax_flows._core.arrays import as_array, as_floats, float_dtype
 from distrax_flows._core.types import Shape
+from distrax_flows.functional._events import Events
 from distrax_flows.training._rounding import check_rounding
 
 __all__ = [
     "Batch",
     "Table",
     "as_parts",
+    "as_rows",
     "blocks",
     "bounds",
     "check_columns_vary",
     "check_context",
     "check_data",
+    "dtype_of",
     "entry",
     "scale_weights",
 ]
@@ -44,7 +47,7 @@ class Batch(NamedTuple):
     weights: Any = None
 
 
-def check_data(data: Batch, names: Batch, event_shape: Shape) -> Batch:
+def check_data(data: Batch, names: Batch, events: Events) -> Batch:
     """Return arrays of numbers that a fit can use, or raise.
 
     Weights are in double precision, and still need `scale_weights`.
@@ -52,7 +55,7 @@ def check_data(data: Batch, names: Batch, event_shape: Shape) -> Batch:
     Args:
         data: the arrays, of any kind.
         names: the user's names for them.
-        event_shape: shape of an event.
+        events: those of the flow.
 
     Raises:
         TypeError: an array cannot be converted.
@@ -60,10 +63,10 @@ def check_data(data: Batch, names: Batch, event_shape: Shape) -> Batch:
             would merge; the arrays differ in their number of rows; a weight is negative, or all are
             zero.
     """
-    x = _check_table(names.x, data.x, event_shape)
+    x = _check_table(names.x, data.x, events.shape, events.integers)
     context = weights = None
     if data.context is not None:
-        dtype = float_dtype(names.x, x.dtype)
+        dtype = dtype_of(x)
         context = _check_table(names.context, data.context, integers=dtype)
         if len(context) != len(x):
             raise ValueError(
@@ -113,7 +116,7 @@ def scale_weights(data: Batch, what: str, rows: Any = slice(None)) -> Batch:
     part = part / part.max()
     weights = np.zeros_like(data.weights)
     weights[rows] = part / part.mean()
-    return data._replace(weights=jnp.asarray(weights, float_dtype("data", data.x.dtype)))
+    return data._replace(weights=jnp.asarray(weights, dtype_of(data.x)))
 
 
 def check_columns_vary(name: str, x: Table) -> None:
@@ -146,7 +149,17 @@ def check_context(context: Any) -> jax.Array:
 def blocks(table: Any) -> Iterator[np.ndarray]:
     """Yield the rows of floating-point data as a fit would see them, a block at a time."""
     for start in range(0, len(table), _BLOCK):
-        yield np.asarray(as_floats("data", table[start : start + _BLOCK]))
+        yield np.asarray(as_rows(table[start : start + _BLOCK]))
+
+
+def dtype_of(table: Table) -> np.dtype:
+    """Return the dtype of a table's rows in a fit; integers in it have been accepted before."""
+    return float_dtype("data", table.dtype, jnp.result_type(jnp.float32))
+
+
+def as_rows(values: Any) -> Any:
+    """Return rows of a table as a fit uses them; see `dtype_of`."""
+    return as_floats("data", values, jnp.result_type(jnp.float32))
 
 
 def bounds(table: Any) -> tuple[np.ndarray, np.ndarray]:
@@ -178,7 +191,8 @@ def _check_table(
     low, high = bounds(array)
     _check_finite(name, array, low, high, dtype)
     check_rounding(name, array, low, high, dtype)
-    if isinstance(array, np.memmap) and np.issubdtype(array.dtype, np.floating):
+    is_read_later = np.issubdtype(array.dtype, np.floating) or row_shape is not None
+    if isinstance(array, np.memmap) and is_read_later:
         return array
     return jnp.asarray(as_floats(name, array, integers))
 

@@ -16,7 +16,7 @@ from distrax_flows._core.keys import as_keys
 from distrax_flows._core.options import takes
 from distrax_flows._core.types import ArrayLike, Shape
 from distrax_flows.functional._chunks import cut
-from distrax_flows.functional.flow import Flow, Params, StatefulFlow, event_shape_of
+from distrax_flows.functional.flow import Flow, Params, StatefulFlow, events_of
 from distrax_flows.training._batches import Batches, each_key, of_fit, split_keys, table_batches
 from distrax_flows.training._data import Batch, check_columns_vary, check_data
 from distrax_flows.training._loop import chunk_size
@@ -110,7 +110,8 @@ def fit(
         The parameters and the history.
 
     Raises:
-        TypeError: an array cannot be converted to floats, or holds integers.
+        TypeError: an array cannot be converted to floats, or holds integers and the flow is not one
+            of integers, such as `flows.dequantized`.
         ValueError: data that no flow can fit: non-finite values, constant columns, columns
             that rounding to float32 merges, rows outside the flow's support, fewer rows than a
             batch, events of the wrong shape, a context with another number of rows; or an argument
@@ -144,21 +145,22 @@ def fit(
     if context is not None:
         shape = as_array("context", context).shape
         some = jax.ShapeDtypeStruct((batch_size, *shape[1:]), jnp.float32)
-    event_shape = event_shape_of(flow, some)
+    events = events_of(flow, some)
     table, names = None, Batch("data", "context", "weights")
     if is_stream(data):
         _check_absent(context=context, weights=weights, num_epochs=num_epochs)
-        subset, held_out = None, held_out_data(validation, event_shape)
-        batches = stream_batches(data, data_keys, event_shape)
+        subset, held_out = None, held_out_data(validation, events)
+        batches = stream_batches(data, data_keys, events)
     else:
-        table = check_data(Batch(data, context, weights), names, event_shape)
-        check_columns_vary("data", table.x)
-        table, subset, held_out = divide(table, validation, keys)
+        table = check_data(Batch(data, context, weights), names, events)
+        if not events.is_discrete:
+            check_columns_vary("data", table.x)
+        table, subset, held_out = divide(table, validation, keys, events)
         batches = table_batches(table, data_keys, batch_size, subset)
     num_steps = _num_steps(num_steps, num_epochs, batches, batch_size)
     if params is None:
         chunk = chunk_size(num_steps, options.get("eval_every"), batches)
-        params = _init(flow, init_keys, batches, chunk, event_shape)
+        params = _init(flow, init_keys, batches, chunk, events.shape)
     if table is not None:
         one = of_fit(params, keys)
         warn_of_outliers(one[0] if isinstance(flow, StatefulFlow) else one, table, names)

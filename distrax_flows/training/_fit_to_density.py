@@ -17,7 +17,7 @@ from distrax_flows._core.options import takes
 from distrax_flows._core.types import ArrayLike, Shape
 from distrax_flows.diagnostics._ends import warn_of_ends
 from distrax_flows.functional._log_density import LogDensityFn, check_log_density
-from distrax_flows.functional.flow import Flow, Params
+from distrax_flows.functional.flow import Flow, Params, events_of
 from distrax_flows.training._batches import Batches, each_key, of_fit, split_keys, table_batches
 from distrax_flows.training._data import (
     as_parts,
@@ -190,8 +190,8 @@ def _forward_batches(
     data: Any, keys: jax.Array, batch_size: int, flow: Flow, params: Params
 ) -> Batches:
     if is_stream(data):
-        return stream_batches(data, keys, flow.event_shape)
-    table = scale_weights(check_data(*as_parts("data", data), flow.event_shape), "in `data`")
+        return stream_batches(data, keys, events_of(flow))
+    table = scale_weights(check_data(*as_parts("data", data), events_of(flow)), "in `data`")
     check_columns_vary("data", table.x)
     check_support(flow, params, table, jax.random.key(0))
     return table_batches(table, keys, batch_size)

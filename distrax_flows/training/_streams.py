@@ -10,7 +10,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from distrax_flows._core.arrays import as_array, as_floats, check_no_mapping, float_dtype
-from distrax_flows._core.types import Shape
+from distrax_flows.functional._events import Events
 from distrax_flows.training._batches import Batches, each_key
 from distrax_flows.training._data import Batch, bounds
 from distrax_flows.training._rounding import check_rounding
@@ -26,16 +26,16 @@ def is_stream(data: Any) -> bool:
     return callable(data) or isinstance(data, Iterator)
 
 
-def stream_batches(data: Any, keys: jax.Array, event_shape: Shape) -> Batches:
+def stream_batches(data: Any, keys: jax.Array, events: Events) -> Batches:
     """Return the batches of a function or an iterator."""
     if callable(data):
-        return function_batches(data, keys, event_shape)
-    return iterator_batches(data, keys, event_shape)
+        return function_batches(data, keys, events)
+    return iterator_batches(data, keys, events)
 
 
-def function_batches(draw: DataFn, keys: jax.Array, event_shape: Shape) -> Batches:
+def function_batches(draw: DataFn, keys: jax.Array, events: Events) -> Batches:
     """Return fresh batches from a function, each step with its own key."""
-    steps = jax.eval_shape(lambda: _draw_steps(draw, keys, jnp.zeros(1, jnp.int32)))
+    steps = jax.eval_shape(lambda: _draw_steps(draw, keys, jnp.zeros(1, jnp.int32), events))
     shape = keys.shape
 
     def one_step(leaf):
@@ -43,24 +43,24 @@ def function_batches(draw: DataFn, keys: jax.Array, event_shape: Shape) -> Batch
 
     spec = jax.tree.map(one_step, steps)
     _check_batch(
-        jax.tree.map(lambda leaf: leaf.update(shape=leaf.shape[len(shape) :]), spec), event_shape
+        jax.tree.map(lambda leaf: leaf.update(shape=leaf.shape[len(shape) :]), spec), events
     )
     return Batches(
-        take=lambda start, n: _draw_steps(draw, keys, jnp.arange(start, start + n)),
+        take=lambda start, n: _draw_steps(draw, keys, jnp.arange(start, start + n), events),
         spec=spec,
     )
 
 
 # Compiled once per function, not once per fit.
-@functools.partial(jax.jit, static_argnums=0)
-def _draw_steps(draw: DataFn, keys: jax.Array, steps: jax.Array) -> Batch:
+@functools.partial(jax.jit, static_argnums=(0, 3))
+def _draw_steps(draw: DataFn, keys: jax.Array, steps: jax.Array, events: Events) -> Batch:
     def of_key(key):
-        return jax.vmap(lambda step: _as_batch(draw(jax.random.fold_in(key, step))))(steps)
+        return jax.vmap(lambda step: _as_batch(draw(jax.random.fold_in(key, step)), events))(steps)
 
     return each_key(of_key, keys)(keys)
 
 
-def iterator_batches(iterator: Iterator[Any], keys: jax.Array, event_shape: Shape) -> Batches:
+def iterator_batches(iterator: Iterator[Any], keys: jax.Array, events: Events) -> Batches:
     """Return the batches that an iterator yields, in order; all keys get the same batches.
 
     Steps must be taken in order. Skipped steps are read and dropped, so that a new iterator
@@ -71,7 +71,7 @@ def iterator_batches(iterator: Iterator[Any], keys: jax.Array, event_shape: Shap
         _check_first(item)
     # Copied, because an iterator may write its next batch into the same array.
     drawn = (
-        _check_batch(jax.tree.map(np.array, _as_batch(item)), event_shape)
+        _check_batch(jax.tree.map(np.array, _as_batch(item, events)), events)
         for item in itertools.chain(first, iterator)
     )
     ahead = list(itertools.islice(drawn, 1))
@@ -127,10 +127,10 @@ def _as_parts(drawn: Any) -> Batch:
     return Batch(*parts)
 
 
-def _as_batch(drawn: Any) -> Batch:
+def _as_batch(drawn: Any, events: Events) -> Batch:
     """Convert what a function or an iterator returned to a batch in the dtypes of a fit."""
     parts = _as_parts(drawn)
-    x = as_floats("data", parts.x)
+    x = as_floats("data", parts.x, events.integers)
     rest = zip(("context", "weights"), parts[1:], strict=True)
     return Batch(
         x, *(None if part is None else as_floats(name, part, x.dtype) for name, part in rest)
@@ -148,19 +148,19 @@ def _check_first(drawn: Any) -> None:
             check_rounding(name, array, *bounds(array), dtype)
 
 
-def _check_batch(batch: Batch, event_shape: Shape) -> Batch:
+def _check_batch(batch: Batch, events: Events) -> Batch:
     """Return what a function or an iterator returned, or raise if it is not a batch."""
     x, context, weights = jax.tree.map(np.shape, batch)
     rows = x[:1]
     fits = (
         len(x) > 0
-        and x[1:] == event_shape
+        and x[1:] == events.shape
         and (context is None or (len(context) == 2 and context[:1] == rows))
         and (weights is None or weights == rows)
     )
     if not fits:
         shapes = [shape for shape in (x, context, weights) if shape is not None]
-        sizes = ", ".join(["batch_size", *map(str, event_shape)])
+        sizes = ", ".join(["batch_size", *map(str, events.shape)])
         raise ValueError(
             f"`data` must give a batch [{sizes}], with a context [batch_size, C] and weights "
             f"[batch_size] if it has any; got shapes {shapes}."

@@ -6,15 +6,14 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
-from distrax_flows._core.arrays import as_floats
-from distrax_flows._core.types import Shape
+from distrax_flows.functional._events import Events
 from distrax_flows.training._batches import read_rows
-from distrax_flows.training._data import Batch, as_parts, check_data, scale_weights
+from distrax_flows.training._data import Batch, as_parts, as_rows, check_data, scale_weights
 
 __all__ = ["divide", "held_out_data"]
 
 
-def held_out_data(validation: Any, event_shape: Shape) -> Batch | None:
+def held_out_data(validation: Any, events: Events) -> Batch | None:
     """Return the validation data that a user gave, checked.
 
     Raises:
@@ -27,18 +26,17 @@ def held_out_data(validation: Any, event_shape: Shape) -> Batch | None:
             "`validation` must be data where `data` is a function or an iterator; got the fraction "
             f"{validation}."
         )
-    data = check_data(*as_parts("validation", validation), event_shape)
+    data = check_data(*as_parts("validation", validation), events)
     data = scale_weights(data, "in `validation`")
-    data = jax.tree.map(lambda table: jnp.asarray(as_floats("validation", table)), data)
-    return data
+    return jax.tree.map(lambda table: jnp.asarray(as_rows(table)), data)
 
 
 def divide(
-    data: Batch, validation: Any, keys: jax.Array
+    data: Batch, validation: Any, keys: jax.Array, events: Events
 ) -> tuple[Batch, jax.Array | None, Batch | None]:
     """Return the data, indices of the rows to train on (all if None), and the validation data."""
     if not isinstance(validation, numbers.Real):
-        return scale_weights(data, "in `data`"), None, held_out_data(validation, data.x.shape[1:])
+        return scale_weights(data, "in `data`"), None, held_out_data(validation, events)
     fraction = float(validation)
     if not 0 < fraction < 1:
         raise ValueError(

@@ -1,0 +1,28 @@
+"""What is known of the events of a flow before any of its layers runs."""
+
+from typing import Any, NamedTuple
+
+import jax.numpy as jnp
+
+from distrax_flows._core.types import Shape
+
+__all__ = ["Events"]
+
+
+class Events(NamedTuple):
+    """Events of a flow.
+
+    Attributes:
+        shape: shape of an event of the data.
+        base_shape: shape of an event of the base.
+        is_discrete: whether events of the data are integers.
+    """
+
+    shape: Shape
+    base_shape: Shape
+    is_discrete: bool
+
+    @property
+    def integers(self) -> Any:
+        """The dtype in which the flow computes with integers; None if it takes none."""
+        return jnp.result_type(jnp.float32) if self.is_discrete else None
