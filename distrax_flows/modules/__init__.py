@@ -1,9 +1,18 @@
-"""Haiku modules: conditioner networks, and layers that own their parameters.
+"""Haiku modules: conditioner networks, layers that own their parameters, and Bayesian layers.
 
 A layer is anything that returns a bijector over arrays when called with its input inside a Haiku
 transform. `Learned` turns a layer into a bijector; `Stack` repeats it.
+
+A Bayesian layer is a layer of a network with random weights, `y, kl = layer(x)`.
 """
 
+from distrax_flows.modules.bayesian import (
+    DeterministicConv2D,
+    DeterministicLinear,
+    MeanFieldConv2D,
+    MeanFieldLinear,
+    sample_predictions,
+)
 from distrax_flows.modules.conv import ConvNet, GatedConvNet
 from distrax_flows.modules.fixed import is_fixed
 from distrax_flows.modules.given_first import GivenFirst
@@ -16,6 +25,7 @@ from distrax_flows.modules.linear import (
 )
 from distrax_flows.modules.made import MADE
 from distrax_flows.modules.mlp import MLP, ResidualMLP
+from distrax_flows.modules.multiplicative import MNFConv2D, MNFLinear
 from distrax_flows.modules.normalization import (
     ActNormLayer,
     BatchNormLayer,
@@ -35,6 +45,8 @@ __all__ = [
     "CausalTransformer",
     "ConvNet",
     "Dequantize",
+    "DeterministicConv2D",
+    "DeterministicLinear",
     "GatedConvNet",
     "GivenFirst",
     "HouseholderLayer",
@@ -42,6 +54,10 @@ __all__ = [
     "LatentVariable",
     "Layer",
     "Learned",
+    "MNFConv2D",
+    "MNFLinear",
+    "MeanFieldConv2D",
+    "MeanFieldLinear",
     "OrthogonalLayer",
     "PlanarLayer",
     "RadialLayer",
@@ -53,4 +69,5 @@ __all__ = [
     "SylvesterLayer",
     "compose",
     "is_fixed",
+    "sample_predictions",
 ]
