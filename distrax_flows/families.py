@@ -9,6 +9,7 @@ import dataclasses
 import math
 
 import distrax
+import jax
 import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
@@ -174,8 +175,10 @@ def logistic_mixture(num_components: int = 8) -> Family:
         means = np.linspace(-_SPREAD, _SPREAD, num_components)
         start[num_components : 2 * num_components] = means / component_factors(num_components)
         # Components apart flatten the map between them. Over many layers that would add up: the
-        # scale makes up for it.
-        _, log_slope = LogisticMixtureCDF(jnp.asarray(start)).forward_and_log_det(jnp.zeros(()))
+        # scale makes up for it. Computed at once, also where a flow is built under a trace.
+        with jax.ensure_compile_time_eval():
+            mixture = LogisticMixtureCDF(jnp.asarray(start))
+            _, log_slope = mixture.forward_and_log_det(jnp.zeros(()))
         start[-2] = -float(log_slope)
     return Family(size, LogisticMixtureCDF, start=tuple(start.tolist()))
 

@@ -122,6 +122,20 @@ def test_other_layers_of_one_dimension_say_nothing():
         dxf.transform(make).init(KEY, X[:, :1])
 
 
+FAMILIES = [name for name in dxf.families.__all__ if name not in ("Family", "chain", "inverse")]
+
+
+@pytest.mark.parametrize("name", FAMILIES)
+def test_families_may_be_made_where_the_flow_is_built(name):
+    """There, everything that JAX computes is traced."""
+    make = getattr(dxf.families, name)
+    flow = dxf.transform(lambda: dxf.flows.coupling(2, make(), num_layers=1, hidden_sizes=(2,)))
+    params = flow.init(KEY, jnp.zeros((1, 2)))
+    family = make()
+    start = np.zeros(family.num_params) if family.start is None else family.start
+    np.testing.assert_allclose(params["stack/layers/mlp/linear_out"]["b"][0], start, rtol=1e-6)
+
+
 def bimodal(shape):
     near, side = jax.random.normal(KEY, shape), jax.random.bernoulli(jax.random.key(1), shape=shape)
     return jnp.where(side, 2.0, -2.0) + 0.4 * near
