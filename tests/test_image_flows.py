@@ -28,23 +28,41 @@ BUILDERS = {
 }
 
 
-@pytest.mark.parametrize("sizes", [(3, 3), (1, 1), (5, 3)])
-def test_patches_convolve_as_convolutions_do(sizes, x64):
-    x = jax.random.normal(KEY, (2, 3, 5, 4, 3))
+@pytest.mark.parametrize(
+    ("sizes", "stride", "padding"),
+    [((3, 3), 1, "SAME"), ((1, 1), 1, "SAME"), ((5, 2), 2, "SAME"), ((2, 3), 3, "VALID")],
+)
+def test_patches_convolve_as_convolutions_do(sizes, stride, padding, x64):
+    x = jax.random.normal(KEY, (2, 3, 7, 5, 3))
     kernel = jax.random.normal(jax.random.key(1), (*sizes, 3, 2))
 
     def reference(x, kernel):
-        layout = ("NHWC", "HWIO", "NHWC")
-        flat = x.reshape(-1, *x.shape[2:])
-        y = jax.lax.conv_general_dilated(flat, kernel, (1, 1), "SAME", dimension_numbers=layout)
-        return y.reshape(2, 3, 5, 4, 2)
+        y = jax.lax.conv_general_dilated(
+            x.reshape(-1, *x.shape[2:]),
+            kernel,
+            (stride, stride),
+            padding,
+            dimension_numbers=("NHWC", "HWIO", "NHWC"),
+        )
+        return y.reshape(2, 3, *y.shape[1:])
 
-    def loss(convolve, x, kernel):
-        return jnp.sum(jnp.sin(convolve(x, kernel)))
+    @functools.partial(jax.jit, static_argnums=0)
+    def results(convolve, x, kernel):
+        grads = jax.grad(lambda *args: jnp.sum(jnp.sin(convolve(*args))), (0, 1))(x, kernel)
+        return convolve(x, kernel), grads
 
-    np.testing.assert_allclose(convolve(x, kernel), reference(x, kernel), atol=1e-12)
-    grads = [jax.grad(functools.partial(loss, f), (0, 1))(x, kernel) for f in (convolve, reference)]
-    jax.tree.map(functools.partial(np.testing.assert_allclose, atol=1e-12), *grads)
+    found = results(lambda *args: convolve(*args, stride, padding), x, kernel)
+    expected = results(reference, x, kernel)
+    jax.tree.map(functools.partial(np.testing.assert_allclose, atol=1e-12), found, expected)
+
+
+def test_accelerators_get_convolutions():
+    traced = jax.jit(convolve).trace(jnp.zeros((4, 4, 3)), jnp.zeros((3, 3, 3, 2)))
+    programs = {
+        platform: traced.lower(lowering_platforms=(platform,)).as_text()
+        for platform in ("cpu", "cuda", "tpu")
+    }
+    assert [text.count("stablehlo.convolution") for text in programs.values()] == [0, 1, 1]
 
 
 @pytest.mark.parametrize("network", [modules.ConvNet, modules.GatedConvNet])

@@ -13,6 +13,7 @@ from distrax_flows._core.checks import check_choice, check_positive, check_posit
 from distrax_flows._core.numerics import soft_clip
 from distrax_flows._core.types import Shape
 from distrax_flows.modules.mlp import he_uniform
+from distrax_flows.networks._convolve import convolve
 
 __all__ = [
     "Contraction",
@@ -61,15 +62,7 @@ class Convolution(NamedTuple):
 
     def __call__(self, x: jax.Array, kernel: jax.Array) -> jax.Array:
         """Apply a kernel."""
-        images = x.reshape(-1, *x.shape[-3:])
-        out = jax.lax.conv_general_dilated(
-            images,
-            kernel,
-            window_strides=(self.stride, self.stride),
-            padding=self.padding,
-            dimension_numbers=("NHWC", "HWIO", "NHWC"),
-        )
-        return out.reshape(x.shape[:-3] + out.shape[1:])
+        return convolve(x, kernel, self.stride, self.padding)
 
 
 Contraction = Product | Convolution
