@@ -23,6 +23,18 @@ def mean(rows: Iterable[Row], column: str) -> float:
     return np.mean([float(row[column]) for row in rows]).item()
 
 
+def mean_and_stderr(values: Sequence[float] | np.ndarray) -> tuple[float, float]:
+    """The mean of independent values, and its standard error: NaN for a single value."""
+    values = np.asarray(values, float)
+    stderr = values.std(ddof=1) / math.sqrt(len(values)) if len(values) > 1 else math.nan
+    return float(values.mean()), float(stderr)
+
+
+def with_stderr(mean: float, stderr: float) -> str:
+    """A mean as text, with its standard error unless that is NaN."""
+    return f"{mean:.2f}" + ("" if math.isnan(stderr) else f" ± {stderr:.2f}")
+
+
 def known(rows: Iterable[Row], column: str) -> list[float]:
     """The numbers of a column except NaN; a single NaN if there are no others."""
     return [value for row in rows if not math.isnan(value := float(row[column]))] or [math.nan]

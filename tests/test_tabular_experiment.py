@@ -12,12 +12,13 @@ pytest.importorskip("tyro")
 pytest.importorskip("sklearn")
 Image = pytest.importorskip("PIL.Image")
 
+from experiments._summary import mean_and_stderr  # noqa: E402
 from experiments._table import Finished  # noqa: E402
 from experiments.tabular import __main__ as tabular  # noqa: E402
 from experiments.tabular import gaussian as gaussian_module  # noqa: E402
 from experiments.tabular import published  # noqa: E402
 from experiments.tabular.datasets import Splits  # noqa: E402
-from experiments.tabular.fits import fit, make_flow, mean_and_stderr, recipe_of  # noqa: E402
+from experiments.tabular.fits import fit, make_flow, recipe_of  # noqa: E402
 from experiments.tabular.gaussian import fit_gaussian  # noqa: E402
 from experiments.tabular.maf_sets import MAF_SETS  # noqa: E402
 from experiments.tabular.pictures import draw_set  # noqa: E402

@@ -1,8 +1,7 @@
 """Fits to a data set, and their scores."""
 
 import functools
-import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from typing import Any
 
 import jax
@@ -11,6 +10,7 @@ import numpy as np
 
 import distrax_flows as dxf
 from experiments._common import cost_cells, machine_cells
+from experiments._summary import mean_and_stderr
 from experiments._table import Finished, Row, as_row
 from experiments.tabular.datasets import Splits, load
 from experiments.tabular.gaussian import Gaussian, blocks, fit_gaussian
@@ -104,13 +104,6 @@ def as_sampler(fit: Finished, splits: Splits, settings: Settings) -> Finished:
     flow = make_flow(row["flow"], splits.train.shape[1], recipe)
     key = jax.random.key(0)
     return Finished(row, lambda num: np.asarray(flow.sample(params, key, (num,))))
-
-
-def mean_and_stderr(values: Sequence[float] | np.ndarray) -> tuple[float, float]:
-    """The mean of independent values, and its standard error: NaN for a single value."""
-    values = np.asarray(values, float)
-    stderr = values.std(ddof=1) / math.sqrt(len(values)) if len(values) > 1 else math.nan
-    return float(values.mean()), float(stderr)
 
 
 def _score(log_prob: Callable[[np.ndarray], np.ndarray], splits: Splits) -> Row:

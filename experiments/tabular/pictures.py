@@ -1,6 +1,7 @@
 """Picture of a data set: log-likelihoods, and data beside samples of the best flow."""
 
 import itertools
+import math
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -10,9 +11,11 @@ import scipy.stats
 from matplotlib.axes import Axes
 
 from distrax_flows.diagnostics import plotting
+from experiments._digits import draw_digits
+from experiments._summary import mean_and_stderr
 from experiments._table import Finished
 from experiments.tabular.datasets import Splits
-from experiments.tabular.fits import GAUSSIAN, mean_and_stderr
+from experiments.tabular.fits import GAUSSIAN
 
 _NUM_POINTS = 400
 _COLORS = ("0.35", "#e66101", "#5e3c99")  # of data, the flow, and the Gaussian
@@ -43,7 +46,9 @@ def draw_set(path: Path, splits: Splits, fits: Sequence[Finished]) -> None:
         for ax in axes[:, 2:].flat:
             ax.remove()
         for i, (title, rows) in enumerate(shown.items()):
-            _draw_digits(figure.add_subplot(grid[i, 2:]), rows, title)
+            # With the brightness before the logit.
+            pixels = scipy.special.expit(rows[: math.prod(_SHAPE)]).reshape(*_SHAPE, 8, 8)
+            draw_digits(figure.add_subplot(grid[i, 2:]), pixels, title, 0.05, 0.95)
     else:
         pairs = _least_gaussian(shown["rows that train"], 3)
         for columns, pair in itertools.zip_longest(axes[:, 2:].T, pairs):
@@ -92,17 +97,6 @@ def _draw_pairs(axes: np.ndarray, shown: dict[str, np.ndarray], pair: Sequence[i
         ax.set_title(title, fontsize=8)
         ax.set_xlabel(f"column {pair[0]}", fontsize=7)
         ax.set_ylabel(f"column {pair[1]}", fontsize=7)
-
-
-def _draw_digits(ax: Axes, rows: np.ndarray, title: str) -> None:
-    """Images side by side, with the brightness before the logit."""
-    down, across = _SHAPE
-    images = scipy.special.expit(rows[: down * across]).reshape(down, across, 8, 8)
-    framed = np.pad(images, ((0, 0), (0, 0), (0, 1), (0, 1)), constant_values=0.5)
-    mosaic = framed.transpose(0, 2, 1, 3).reshape(9 * down, 9 * across)
-    ax.imshow(mosaic, cmap="gray", vmin=0.05, vmax=0.95)
-    ax.set_axis_off()
-    ax.set_title(title, fontsize=8)
 
 
 def _least_gaussian(x: np.ndarray, num: int) -> list[list[int]]:

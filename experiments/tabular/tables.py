@@ -3,11 +3,11 @@
 import math
 from collections.abc import Callable, Sequence
 
-from experiments._summary import format_table, select
+from experiments._summary import format_table, mean_and_stderr, select, with_stderr
 from experiments._table import Row
 from experiments.tabular import published
 from experiments.tabular.datasets import Splits
-from experiments.tabular.fits import GAUSSIAN, mean_and_stderr
+from experiments.tabular.fits import GAUSSIAN
 from experiments.tabular.maf_sets import MAF_SETS
 
 
@@ -35,11 +35,11 @@ def beside_published(splits: Splits, rows: Sequence[Row]) -> list[str]:
     table = []
     for known in published.of(splits.name):
         error = math.nan if known.error is None else known.error
-        table.append((known.mean, [known.model, _text(known.mean, error), known.source]))
+        table.append((known.mean, [known.model, with_stderr(known.mean, error), known.source]))
     for flow, values in _by_flow(rows, splits.name, lambda row: float(row["test"])).items():
         mean, stderr = mean_and_stderr(values)
         here = f"here, {len(values)} seeds" if len(values) > 1 else "here"
-        table.append((mean, [flow, _text(mean, stderr), here]))
+        table.append((mean, [flow, with_stderr(mean, stderr), here]))
     table.sort(key=lambda entry: -entry[0])
     header = [f"{splits.name}: test log-likelihood, nats", "", ""]
     text = format_table(header, [cells for _, cells in table])
@@ -56,7 +56,7 @@ def _flow_by_set(title: str, rows: Sequence[Row], value: Callable[[Row], float])
     datasets = list(dict.fromkeys(row["dataset"] for row in rows))
     columns = [_by_flow(rows, name, value) for name in datasets]
     table = [
-        [flow, *(_text(*mean_and_stderr(column[flow])) for column in columns)]
+        [flow, *(with_stderr(*mean_and_stderr(column[flow])) for column in columns)]
         for flow in columns[0]
     ]
     return format_table([title, *datasets], table)
@@ -70,7 +70,3 @@ def _by_flow(
     for row in select(rows, dataset=dataset):
         values.setdefault(row["flow"], []).append(value(row))
     return values
-
-
-def _text(mean: float, error: float) -> str:
-    return f"{mean:.2f}" + ("" if math.isnan(error) else f" ± {error:.2f}")
