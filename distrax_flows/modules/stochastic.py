@@ -119,7 +119,9 @@ class LatentVariable(distrax.Bijector):
     so `fit` maximises that bound, and `sample` decodes samples of the prior. The log-det of the
     inverse is `log p(x | z) - log q(z | x)`. The encoder may be any flow with a context.
 
-    Use it only inside a Haiku transform; both directions draw with keys of Haiku's.
+    Use it only inside a Haiku transform; both directions draw with keys of Haiku's. Modules that
+    decoder and encoder create when called are `decoder/...` and `encoder/...`, whichever comes
+    first, and keep their parameters in further calls.
 
     Args:
         decoder: maps latent events z to a distribution of x, of their batch shape.
@@ -155,8 +157,10 @@ class LatentVariable(distrax.Bijector):
             event_ndims_in=check_non_negative_int("event_ndims_in", event_ndims_in),
             event_ndims_out=check_non_negative_int("event_ndims_out", event_ndims_out),
         )
-        self._decoder = decoder
-        self._encoder = encoder
+        # Without these scopes, Haiku would number the modules of both in the order of calls, which
+        # differs between the directions: each function would use the other's parameters.
+        self._decoder = hk.to_module(decoder)(name="decoder")
+        self._encoder = hk.to_module(encoder)(name="encoder")
 
     def forward_and_log_det(
         self, x: Shaped[ArrayLike, "..."]
