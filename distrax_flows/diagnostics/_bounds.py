@@ -95,7 +95,7 @@ def likelihood_bounds(
         raise ValueError(
             "`x` must have log-likelihoods under the flow; "
             f"{bad.size} of {log_w.shape[1]} events have NaN, the first being event {bad[0]}. "
-            f"`flow.trace(params, x[{bad[0]}])` shows the layer where it arises."
+            f"`flow.trace(params, x[{bad[0]}], key=0)` shows the layer where it arises."
         )
     importance_weighted = jax.nn.logsumexp(log_w, axis=0) - math.log(num_samples)
     return LikelihoodBounds(jnp.mean(log_w, axis=0), importance_weighted)
