@@ -136,6 +136,7 @@ COMMITTED = [
     ("energies", "energies"),
     ("energies", "energies_full"),
     ("tabular", "tabular"),
+    ("vae", "vae"),
 ]
 
 
