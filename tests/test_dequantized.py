@@ -4,6 +4,7 @@ import functools
 import itertools
 
 import distrax
+import haiku as hk
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -136,6 +137,23 @@ def test_the_exact_noise_makes_the_bound_tight(x64):
 
 def _index(images):
     return np.asarray(images).reshape(len(images), 4).astype(int) @ LEVELS ** np.arange(4)[::-1]
+
+
+def test_all_uses_share_the_noise():
+    """Haiku would give the modules of a second use other names, and other parameters."""
+
+    def noise(image):
+        shift = hk.Linear(1, b_init=jnp.ones)(image)
+        support = distrax.Block(supports.interval(0.0, 1.0).bijector(), 1)
+        normal = distrax.Independent(distrax.Normal(shift, jnp.ones_like(shift)), 1)
+        return flows.Transformed(normal, support)
+
+    def twice(v):
+        normal = distrax.Independent(distrax.Normal(jnp.zeros(1), jnp.ones(1)), 1)
+        flow = flows.dequantized(flows.Transformed(normal, dxf.Reverse()), LEVELS, noise=noise)
+        return flow.log_prob(v), flow.sample_and_log_prob(seed=0, sample_shape=(3,))
+
+    assert list(hk.transform(twice).init(KEY, jnp.zeros((5, 1)))) == ["noise/linear"]
 
 
 def test_variational_noise_starts_uniform_and_is_trained():

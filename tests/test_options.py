@@ -15,8 +15,12 @@ from distrax_flows._core.options import _hints, resolve
 from distrax_flows.training import TrainingOptions
 
 KEY = jax.random.key(0)
-BUILDERS = [name for name in flows.__all__ if name[0].islower()]
-FUNCTIONS = {name: (getattr(flows, name), flows.FlowOptions) for name in BUILDERS}
+BUILDERS = [name for name in flows.__all__ if name[0].islower() and name != "dequantized"]
+IMAGES = ("image_glow", "image_nsf", "image_realnvp")  # and their options
+FUNCTIONS = {
+    name: (getattr(flows, name), flows.ImageOptions if name in IMAGES else flows.FlowOptions)
+    for name in BUILDERS
+}
 FUNCTIONS |= {name: (getattr(dxf, name), TrainingOptions) for name in ("fit", "fit_to_density")}
 each_function = pytest.mark.parametrize(("function", "options"), FUNCTIONS.values(), ids=FUNCTIONS)
 # What a builder has no use for.
@@ -27,6 +31,10 @@ NOT_THERE = {
     "independent": {"between"},
     "bernstein": {"between", "num_layers", "remat", "unroll"},
     "custom": {"between", "hidden_sizes", "activation", "policy"},
+    "image_autoregressive": {"hidden_sizes"},
+    "image_glow": {"hidden_sizes"},
+    "image_nsf": {"hidden_sizes"},
+    "image_realnvp": {"hidden_sizes"},
 }
 
 
@@ -56,7 +64,8 @@ def test_signatures_can_be_read(function, options):
 def test_defaults_shown_are_those_taken(function, options):
     defaults = vars(resolve(options, {}))
     for name, parameter in inspect.signature(function).parameters.items():
-        if name in defaults and name != "num_layers":
+        own = name == "activation" and function is flows.image_autoregressive
+        if name in defaults and name != "num_layers" and not own:
             shown = repr(parameter.default).replace("jax.nn.relu", repr(jax.nn.relu))
             assert shown == repr(defaults[name])
 
@@ -66,8 +75,8 @@ def test_wrong_names_are_refused_with_the_nearest_right_one(function, options):
     name = function.__name__
     needed = [p for p in inspect.signature(function).parameters.values() if p.default is p.empty]
     arguments = {p.name: None for p in needed}
-    wrong, right = ("suport", "support") if options is flows.FlowOptions else ("optimiser",) * 2
-    right = "optimizer" if wrong == "optimiser" else right
+    of_fits = options is TrainingOptions
+    wrong, right = ("optimiser", "optimizer") if of_fits else ("suport", "support")
     message = f"`{name}` has no argument `{wrong}`; got {wrong}=3. Perhaps `{right}` is meant"
     with pytest.raises(TypeError, match=re.escape(message)):
         function(**arguments, **{wrong: 3})

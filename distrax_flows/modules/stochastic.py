@@ -41,7 +41,8 @@ class Dequantize(distrax.Bijector):
     Args:
         num_levels: number of levels, L: values are integers from 0 to L - 1.
         noise: maps levels, scaled to `(v + 1/2) / L - 1/2` in (-1/2, 1/2), to a distribution q of
-            events in (0, 1), of their batch shape; uniform if None.
+            events in (0, 1), of their batch shape; uniform if None. Modules that it creates are
+            `noise/...`.
         event_ndims: number of axes of an event.
 
     Raises:
@@ -67,7 +68,8 @@ class Dequantize(distrax.Bijector):
     ):
         super().__init__(event_ndims_in=check_non_negative_int("event_ndims", event_ndims))
         self._num_levels = check_positive_int("num_levels", num_levels)
-        self._noise = noise
+        # A scope of its own, so that all uses of a flow share the parameters of the noise.
+        self._noise = None if noise is None else hk.to_module(noise)(name="noise")
 
     def forward_and_log_det(
         self, x: Shaped[ArrayLike, "..."]

@@ -6,8 +6,9 @@
     python -m experiments.images --quick --output /tmp/images
 
 Flows of flat vectors (`maf_flat`, `nsf_coupling_flat`, `glow_flat`) and of images (`realnvp`,
-`nsf`, `glow`, `patches`) are fitted to the training images, dequantised by uniform noise, and
-`glow_variational` by a flow of the noise. Validation images end the fit and choose its parameters.
+`nsf`, `glow`, `patches`) are fitted to the training images, dequantised by uniform noise;
+`realnvp_variational` is dequantised by a flow of the noise. Validation images end the fit and
+choose its parameters.
 
 The score is in bits per dimension: the mean over test images of `-log2 P(image) / D`, where D
 counts pixels and channels. Lower is better; a uniform guess needs log2 of the number of levels.

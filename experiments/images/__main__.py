@@ -10,9 +10,10 @@ from experiments.images.settings import Settings, check_settings
 from experiments.images.tables import scores
 
 COLUMNS = (
-    "flow dataset seed num_layers num_scales hidden_size learning_rate weight_decay ema_decay "
-    "batch_size num_steps eval_every patience num_params best_step last_step bits_per_dim stderr "
-    "importance_weighted changed_pixels train_seconds compile_seconds jax_version device"
+    "flow dataset seed num_layers num_scales hidden_size num_blocks learning_rate weight_decay "
+    "ema_decay batch_size num_steps eval_every patience num_params best_step last_step "
+    "bits_per_dim stderr importance_weighted changed_pixels train_seconds compile_seconds "
+    "jax_version device"
 )
 
 

@@ -2,7 +2,7 @@
 
 import functools
 from collections.abc import Callable
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import distrax
 import jax
@@ -17,6 +17,8 @@ class Recipe(NamedTuple):
     num_layers: int  # layers; of flows with scales, of each scale
     num_scales: int  # of flows of images
     hidden_size: int  # units, channels or features of each network
+    # residual blocks of each network, or blocks of transformers; Glow's three convolutions if 0
+    num_blocks: int
     learning_rate: float  # initial rate of Adam; a cosine decays it to zero
     weight_decay: float  # a step shrinks matrices by this times the learning rate
     ema_decay: float  # of the moving average of the parameters, which is validated and kept
@@ -62,7 +64,14 @@ def _scales(builder: Callable[..., distrax.Transformed], shape: Shape, recipe: R
         num_layers=recipe.num_layers,
         num_scales=recipe.num_scales,
         hidden_channels=recipe.hidden_size,
+        network=_network(recipe.num_blocks),
     )
+
+
+def _network(num_blocks: int) -> Callable[..., Any]:
+    if num_blocks == 0:
+        return modules.ConvNet
+    return functools.partial(modules.GatedConvNet, num_blocks=num_blocks)
 
 
 def _patches(shape: Shape, recipe: Recipe):
@@ -70,6 +79,7 @@ def _patches(shape: Shape, recipe: Recipe):
         shape,
         num_layers=recipe.num_layers,
         hidden_size=recipe.hidden_size,
+        num_blocks=recipe.num_blocks,
         between=_lu,
     )
 
@@ -83,7 +93,7 @@ FLOWS: dict[str, Callable[[Shape, Recipe], distrax.Transformed]] = {
     "nsf": functools.partial(_scales, flows.image_nsf),
     "glow": functools.partial(_scales, flows.image_glow),
     "patches": _patches,
-    "glow_variational": functools.partial(_scales, flows.image_glow),
+    "realnvp_variational": functools.partial(_scales, flows.image_realnvp),
 }
 
 
@@ -129,6 +139,7 @@ _SMALL = Recipe(
     num_layers=8,
     num_scales=2,
     hidden_size=64,
+    num_blocks=0,
     learning_rate=1e-3,
     weight_decay=3.0,
     ema_decay=0.995,
@@ -138,20 +149,22 @@ _SMALL = Recipe(
     patience=10,
 )
 _FLAT = _SMALL._replace(num_layers=4, weight_decay=10.0)
+_GATED = _SMALL._replace(num_layers=4, num_blocks=2, num_steps=2_500, weight_decay=5.0)
 _DIGITS = {
     "maf_flat": _FLAT,
     "nsf_coupling_flat": _FLAT,
     "glow_flat": _FLAT,
-    "realnvp": _SMALL._replace(num_layers=4),
-    "nsf": _SMALL._replace(num_layers=4),
+    "realnvp": _GATED,
+    "nsf": _GATED,
     "glow": _SMALL,
-    "patches": _SMALL._replace(num_layers=4),
-    "glow_variational": _SMALL,
+    "patches": _GATED,
+    "realnvp_variational": _GATED,
 }
 _LARGE = Recipe(
     num_layers=8,
     num_scales=2,
     hidden_size=64,
+    num_blocks=2,
     learning_rate=1e-3,
     weight_decay=0.01,
     ema_decay=0.999,

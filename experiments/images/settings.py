@@ -13,6 +13,7 @@ from experiments.images.recipes import FLOWS, Recipe
     seeds=(0,),
     num_layers=1,
     hidden_size=8,
+    num_blocks=1,
     num_steps=20,
     eval_every=10,
     num_noises=2,
@@ -29,6 +30,7 @@ class Settings:
     num_layers: int | None = None
     num_scales: int | None = None  # Scales of flows of images.
     hidden_size: int | None = None  # Units, channels or features of each network.
+    num_blocks: int | None = None  # Blocks of each network; 0 for the three convolutions of Glow.
     learning_rate: float | None = None  # Of Adam at the start; it falls to zero by a cosine.
     weight_decay: float | None = None  # How much a step shrinks matrices, times the learning rate.
     ema_decay: float | None = None  # Of the average of parameters that is validated and kept.
@@ -50,4 +52,8 @@ class Settings:
 
 def check_settings(settings: Settings) -> None:
     """Raises a ValueError for settings that are empty, too small, or name nothing that exists."""
-    check(settings, choices={"flows": FLOWS, "dataset": DATASETS}, least={"weight_decay": 0})
+    check(
+        settings,
+        choices={"flows": FLOWS, "dataset": DATASETS},
+        least={"weight_decay": 0, "num_blocks": 0},
+    )
