@@ -35,7 +35,8 @@ LAYERS = {
     "MNF linear of one input": (lambda: MNFLinear(2, learn_prior=True), (4, 1)),
     "MNF convolution": (lambda: MNFConv2D(4, (3, 2), stride=2, learn_prior=True), IMAGES),
 }
-each_layer = pytest.mark.parametrize("name", [name for name in LAYERS if "one input" not in name])
+SLOW = [pytest.param(name, marks=pytest.mark.slow) for name in LAYERS if "convolution" in name]
+each_layer = pytest.mark.parametrize("name", ["mean-field linear", "MNF linear", *SLOW])
 
 
 def transformed(make):
@@ -319,7 +320,9 @@ def loss(apply, params, x):
     return jnp.sum(jnp.square(y - 1)) + kl
 
 
-@pytest.mark.parametrize("name", list(LAYERS))
+@pytest.mark.parametrize(
+    "name", ["mean-field linear", "MNF linear", "MNF linear of one input", *SLOW]
+)
 def test_every_parameter_has_a_gradient(name):
     apply, params, x = case(name)
     gradients = jax.jit(jax.grad(lambda p: loss(apply, p, x)))(params)

@@ -249,7 +249,13 @@ def test_tokens_depend_on_earlier_ones():
 
 @pytest.mark.parametrize(
     "options",
-    [{}, {"context_size": 4}, {"policy": jmp.get_policy("compute=bfloat16,output=float32")}],
+    [
+        {},
+        pytest.param({"context_size": 4}, marks=pytest.mark.slow),
+        pytest.param(
+            {"policy": jmp.get_policy("compute=bfloat16,output=float32")}, marks=pytest.mark.slow
+        ),
+    ],
 )
 def test_steps_are_the_pass(options):
     """With keys and values kept, each step has the parameters of one pass over the result."""

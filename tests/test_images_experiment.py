@@ -18,7 +18,7 @@ from experiments.images.tables import scores  # noqa: E402
 
 
 def idx(images):
-    header = b"\0\0\x08\x03" + np.array(images.shape, ">i4").tobytes()
+    header = bytes([0, 0, 8, images.ndim]) + np.array(images.shape, ">i4").tobytes()
     return header + images.astype(np.uint8).tobytes()
 
 
@@ -95,10 +95,14 @@ def test_npz_files(tmp_path):
 
 
 def test_errors_of_files(tmp_path):
-    with pytest.raises(ValueError, match=r"is missing, also as .*gz. Debian's package"):
+    with pytest.raises(
+        ValueError, match=r"must hold train-images-idx3-ubyte or .*Debian's package"
+    ):
         load("fashion_mnist", tmp_path)
-    (tmp_path / "train-images-idx3-ubyte").write_bytes(b"no images")
-    with pytest.raises(ValueError, match="must be an idx file of images of bytes"):
+    with pytest.raises(ValueError, match=r"must hold data_batch_1.bin; .*Extract https"):
+        load("cifar10", tmp_path)
+    (tmp_path / "train-images-idx3-ubyte").write_bytes(idx(np.zeros((3, 4))))
+    with pytest.raises(ValueError, match=r"must hold bytes, \[N, H, W\].*shape \(3, 4\)"):
         load("mnist", tmp_path)
     for name in [*(f"data_batch_{i}.bin" for i in range(1, 6)), "test_batch.bin"]:
         (tmp_path / name).write_bytes(b"x" * 100)

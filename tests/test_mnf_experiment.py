@@ -10,10 +10,11 @@ pytest.importorskip("tyro")
 pytest.importorskip("blackjax")
 Image = pytest.importorskip("PIL.Image")
 
+from experiments._idx import read_idx  # noqa: E402
 from experiments.mnf import __main__ as mnf  # noqa: E402
 from experiments.mnf import regression  # noqa: E402
 from experiments.mnf.classifier import auroc, entropy, error, reliability  # noqa: E402
-from experiments.mnf.images import draw_patches, load, read_idx, rotate  # noqa: E402
+from experiments.mnf.images import draw_patches, load, rotate  # noqa: E402
 from experiments.mnf.settings import Settings  # noqa: E402
 
 
@@ -58,7 +59,7 @@ def test_idx_files(tmp_path, pack):
 
 
 def test_wrong_files_are_explained(tmp_path):
-    message = "`data_dir` must hold a-ubyte or a-ubyte.gz; got .*`dataset-fashion-mnist` puts them"
+    message = "`data_dir` must hold a-ubyte or a-ubyte.gz; got .*`dataset-fashion-mnist` puts those"
     with pytest.raises(ValueError, match=message):
         read_idx(tmp_path, "a")
     write_idx(tmp_path / "a-ubyte", np.zeros((2, 3)))

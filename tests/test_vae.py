@@ -13,9 +13,9 @@ pytest.importorskip("tyro")
 pytest.importorskip("sklearn")
 Image = pytest.importorskip("PIL.Image")
 
+from experiments._digits import load_digits  # noqa: E402
 from experiments.vae import __main__ as vae  # noqa: E402
 from experiments.vae.beta_binomial import BetaBinomial  # noqa: E402
-from experiments.vae.data import load_digits  # noqa: E402
 from experiments.vae.fits import sizes  # noqa: E402
 from experiments.vae.models import make_autoencoder, make_decode_mean  # noqa: E402
 from experiments.vae.settings import POSTERIORS, Settings  # noqa: E402

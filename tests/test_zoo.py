@@ -33,6 +33,9 @@ NOT_SHOWN = {
     "FlowOptions",  # no flow, but the arguments that all share
     "Transformed",  # no flow, but the type of all
     "custom",  # a flow of a layer that the user brings
+    "dequantized",  # of integers
+    "ImageOptions",
+    *(name for name in dxf.flows.__all__ if name.startswith("image_")),
 }
 
 

@@ -1,13 +1,13 @@
 """Images by name or from a file, split into training, validation and test images."""
 
-import gzip
-import math
 from collections.abc import Callable
 from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
-import sklearn.datasets
+
+from experiments._digits import MAX_LEVEL, SIDE, load_digits
+from experiments._idx import read_idx
 
 _HELD_OUT = 10_000  # last training images of the larger sets, for validation
 
@@ -51,17 +51,14 @@ def load(name: str, data_dir: Path) -> Images:
 
 
 def _digits(data_dir: Path) -> Images:
-    images = sklearn.datasets.load_digits(return_X_y=True)[0]
-    images = images.astype(np.uint8).reshape(-1, 8, 8, 1)
-    images = images[np.random.default_rng(0).permutation(len(images))]
-    tenth = len(images) // 10
-    return Images("digits", 17, *np.split(images, [len(images) - 2 * tenth, len(images) - tenth]))
+    parts = (part.astype(np.uint8).reshape(-1, SIDE, SIDE, 1) for part in load_digits())
+    return Images("digits", MAX_LEVEL + 1, *parts)
 
 
-def _idx_set(name: str, hint: str) -> Callable[[Path], Images]:
+def _idx_set(name: str) -> Callable[[Path], Images]:
     def load_set(data_dir: Path) -> Images:
         train, test = (
-            _read_idx(_find(data_dir, f"{part}-images-idx3-ubyte", hint))
+            _checked(data_dir, part, read_idx(data_dir, f"{part}-images-idx3"))
             for part in ("train", "t10k")
         )
         return Images(name, 256, *_split(train), test)
@@ -70,11 +67,9 @@ def _idx_set(name: str, hint: str) -> Callable[[Path], Images]:
 
 
 def _cifar10(data_dir: Path) -> Images:
-    hint = "Extract https://www.cs.toronto.edu/~kriz/cifar-10-binary.tar.gz there."
-    names = [f"data_batch_{i}.bin" for i in range(1, 6)]
-    train = np.concatenate([_read_cifar(_find(data_dir, name, hint)) for name in names])
-    test = _read_cifar(_find(data_dir, "test_batch.bin", hint))
-    return Images("cifar10", 256, *_split(train), test)
+    train = [_read_cifar(data_dir / f"data_batch_{i}.bin") for i in range(1, 6)]
+    test = _read_cifar(data_dir / "test_batch.bin")
+    return Images("cifar10", 256, *_split(np.concatenate(train)), test)
 
 
 def _npz(path: Path) -> Images:
@@ -105,41 +100,23 @@ def _checked(path: Path, name: str, images: np.ndarray) -> np.ndarray:
     return images if images.ndim == 4 else images[..., None]
 
 
-def _find(folder: Path, name: str, hint: str) -> Path:
-    """The file of that name, or compressed, in the folder."""
-    for path in (folder / name, folder / f"{name}.gz"):
-        if path.exists():
-            return path
-    raise ValueError(f"{folder / name} is missing, also as {name}.gz. {hint}")
-
-
-def _read_idx(path: Path) -> np.ndarray:
-    """Images of an idx file, `[N, H, W, 1]`."""
-    with (gzip.open if path.suffix == ".gz" else open)(path, "rb") as file:
-        data = file.read()
-    sizes = np.frombuffer(data, ">i4", count=4)[1:].tolist() if len(data) >= 16 else []
-    if data[:4] != b"\0\0\x08\x03" or len(data) != 16 + math.prod(sizes):
-        raise ValueError(f"{path} must be an idx file of images of bytes; it is not.")
-    return np.frombuffer(data, np.uint8, offset=16).reshape(*sizes, 1)
-
-
 def _read_cifar(path: Path) -> np.ndarray:
     """Images of a binary batch, `[N, 32, 32, 3]`; each follows its label."""
+    if not path.is_file():
+        raise ValueError(
+            f"`data_dir` must hold {path.name}; got data_dir={str(path.parent)!r}, which does not. "
+            "Extract https://www.cs.toronto.edu/~kriz/cifar-10-binary.tar.gz there."
+        )
     data = np.fromfile(path, np.uint8)
     if data.size == 0 or data.size % 3073:
         raise ValueError(f"{path} must hold records of 3,073 bytes; got {data.size} bytes.")
     return data.reshape(-1, 3073)[:, 1:].reshape(-1, 3, 32, 32).transpose(0, 2, 3, 1)
 
 
-_DEBIAN = (
-    "Debian's package `dataset-fashion-mnist` lays the files under /usr/share/datasets: "
-    "`--data-dir` names their folder. They are also at "
-    "https://github.com/zalandoresearch/fashion-mnist."
-)
 DATASETS: dict[str, Callable[[Path], Images]] = {
     "digits": _digits,
-    "mnist": _idx_set("mnist", "Get MNIST's four files, of images and labels."),
-    "fashion_mnist": _idx_set("fashion_mnist", _DEBIAN),
+    "mnist": _idx_set("mnist"),
+    "fashion_mnist": _idx_set("fashion_mnist"),
     "cifar10": _cifar10,
     "npz": _npz,
 }

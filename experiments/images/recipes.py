@@ -149,7 +149,7 @@ _SMALL = Recipe(
     patience=10,
 )
 _FLAT = _SMALL._replace(num_layers=4, weight_decay=10.0)
-_GATED = _SMALL._replace(num_layers=4, num_blocks=2, num_steps=2_500, weight_decay=5.0)
+_GATED = _SMALL._replace(num_layers=4, num_blocks=2, num_steps=2_000, weight_decay=5.0)
 _DIGITS = {
     "maf_flat": _FLAT,
     "nsf_coupling_flat": _FLAT,
@@ -157,7 +157,7 @@ _DIGITS = {
     "realnvp": _GATED,
     "nsf": _GATED,
     "glow": _SMALL,
-    "patches": _GATED,
+    "patches": _GATED._replace(num_steps=2_500, weight_decay=1.0),
     "realnvp_variational": _GATED,
 }
 _LARGE = Recipe(

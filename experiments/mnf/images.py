@@ -1,6 +1,5 @@
 """Images to classify, rotations of them, and patches of photographs."""
 
-import gzip
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -8,13 +7,11 @@ import numpy as np
 import scipy.ndimage
 import sklearn.datasets
 
+from experiments._idx import read_idx
+
 DATASETS = ("digits", "fashion_mnist")
 
 _FILES = ("train-images-idx3", "train-labels-idx1", "t10k-images-idx3", "t10k-labels-idx1")
-_WHERE = (
-    "Debian's package `dataset-fashion-mnist` puts them into /usr/share/datasets/fashion-mnist; "
-    "they are also at https://github.com/zalandoresearch/fashion-mnist."
-)
 
 
 class Images(NamedTuple):
@@ -46,30 +43,6 @@ def load(name: str, data_dir: Path) -> Images:
     # Neighbours are by the same hand: blocks of 50 stay together.
     is_test = np.arange(len(x)) // 50 % 5 == 4
     return Images(x[~is_test], y[~is_test], x[is_test], y[is_test], 17)
-
-
-def read_idx(folder: Path, name: str) -> np.ndarray:
-    """The array of bytes in an idx file, `name-ubyte` or `name-ubyte.gz`.
-
-    The format: two zero bytes, 8 for unsigned bytes, the number of axes, their sizes as big-endian
-    32-bit integers, and the values.
-    """
-    plain, packed = folder / f"{name}-ubyte", folder / f"{name}-ubyte.gz"
-    if plain.is_file():
-        content = plain.read_bytes()
-    elif packed.is_file():
-        content = gzip.decompress(packed.read_bytes())
-    else:
-        raise ValueError(
-            f"`data_dir` must hold {plain.name} or {packed.name}; got data_dir={str(folder)!r}, "
-            f"which does not. {_WHERE}"
-        )
-    num_axes = content[3] if content[:3] == b"\0\0\x08" else 0
-    start = 4 + 4 * num_axes
-    shape = tuple(np.frombuffer(content[4:start], ">u4").tolist())
-    if not num_axes or len(content) != start + np.prod(shape):
-        raise ValueError(f"{plain.name} in {folder} must be an idx file of bytes. {_WHERE}")
-    return np.frombuffer(content, np.uint8, offset=start).reshape(shape)
 
 
 def rotate(x: np.ndarray, degrees: float) -> np.ndarray:

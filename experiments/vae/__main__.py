@@ -5,6 +5,7 @@ from collections.abc import Sequence
 
 from experiments._command import check, run
 from experiments._common import use_compilation_cache
+from experiments._digits import load_digits
 from experiments._summary import (
     format_table,
     mean,
@@ -14,7 +15,6 @@ from experiments._summary import (
     with_stderr,
 )
 from experiments._table import Row, Table
-from experiments.vae.data import load_digits
 from experiments.vae.fits import fit, identities, sizes
 from experiments.vae.models import make_autoencoder, make_decode_mean
 from experiments.vae.pictures import Autoencoder, draw_overview

@@ -7,9 +7,9 @@ import numpy as np
 
 import distrax_flows as dxf
 from experiments._common import cost_cells, machine_cells
+from experiments._digits import Splits
 from experiments._summary import mean_and_stderr
 from experiments._table import Row, as_row, cells_of
-from experiments.vae.data import Splits
 from experiments.vae.models import make_autoencoder
 from experiments.vae.settings import Settings
 

@@ -11,8 +11,8 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float
 
 import distrax_flows as dxf
+from experiments._digits import MAX_LEVEL, SIDE
 from experiments.vae.beta_binomial import BetaBinomial
-from experiments.vae.data import MAX_LEVEL, SIDE
 
 # A fit samples posteriors, and takes the density with the sample: flows whose sampling is fast.
 FLOWS: dict[str, Callable[..., distrax.Transformed]] = {

@@ -11,10 +11,9 @@ from matplotlib.axes import Axes
 
 import distrax_flows as dxf
 from distrax_flows.diagnostics import plotting
-from experiments._digits import draw_digits
+from experiments._digits import MAX_LEVEL, SIDE, draw_digits
 from experiments._summary import mean_and_stderr, select
 from experiments._table import Row
-from experiments.vae.data import MAX_LEVEL, SIDE
 
 _SHAPE = (8, 6)  # of mosaics of samples, down and across
 _NUM_RECONSTRUCTED = 16  # images
