@@ -13,13 +13,16 @@ __all__ = ["explain_gradient", "explain_layers", "explain_rows"]
 
 def explain_rows(rows: str, what: str, values: Any, x: Any) -> str:
     """Name the rows with a non-finite value, such as their log-density; empty if none."""
-    values, x = np.asarray(values).reshape(-1), np.asarray(x).reshape(-1, np.shape(x)[-1])
+    x, event_shape = np.asarray(x), np.shape(x)[np.ndim(values) :]
+    values, x = np.asarray(values).reshape(-1), x.reshape(-1, *event_shape)
     bad = np.flatnonzero(~np.isfinite(values))
     if not bad.size:
         return ""
+    first = x[bad[0]]
+    shown = first if first.ndim < 2 else f"with entries from {_range(first)}"
     return (
         f"{bad.size} of {len(x)} {rows} have a {what} that is not finite, the first being number "
-        f"{bad[0]}, {x[bad[0]]}, with {values[bad[0]]}."
+        f"{bad[0]}, {shown}, with {values[bad[0]]}."
     )
 
 
@@ -28,7 +31,8 @@ def explain_layers(layers: Sequence[LayerTrace]) -> str:
     if not np.isfinite(layers[0].x).all():
         return "What enters the flow is not finite itself."
     for layer in layers:
-        finite = np.isfinite(layer.y).all(axis=-1) & np.isfinite(layer.log_det)
+        axes = tuple(range(layer.log_det.ndim, layer.y.ndim))
+        finite = np.isfinite(layer.y).all(axis=axes) & np.isfinite(layer.log_det)
         if not finite.all():
             return (
                 f"The first layer whose output is not finite is `{layer.name}`, in "

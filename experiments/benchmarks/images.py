@@ -97,7 +97,9 @@ def round_trip(settings: Settings) -> str:
         key=0,
         num_steps=settings.num_steps,
         batch_size=settings.batch_size,
-        optimizer=dxf.training.cosine_adam(settings.num_steps, 1e-3),
+        optimizer=dxf.training.cosine_adam(
+            settings.num_steps, 1e-3, warmup_steps=settings.num_steps // 3
+        ),
     )
     x = images[: settings.batch_size]
     z, log_det = flow.inverse(fitted.params, x)

@@ -58,7 +58,11 @@ def fit(name: str, images: Images, seed: int, settings: Settings) -> tuple[Row, 
         eval_every=recipe.eval_every,
         ema_decay=recipe.ema_decay,
         optimizer=dxf.training.cosine_adam(
-            recipe.num_steps, recipe.learning_rate, weight_decay=recipe.weight_decay
+            recipe.num_steps,
+            recipe.learning_rate,
+            # The first steps of Adam are as long as the rate, and add up over wide convolutions.
+            warmup_steps=recipe.num_steps // 20,
+            weight_decay=recipe.weight_decay,
         ),
         checkpoint_dir=folder,
         resume=folder is not None,
