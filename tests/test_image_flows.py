@@ -194,6 +194,22 @@ def test_each_normalisation_starts_with_the_statistics_that_reach_it():
 
 
 @pytest.mark.slow
+def test_traces_open_scales():
+    flow = dxf.transform(BUILDERS["glow"])
+    x = jax.random.normal(KEY, (3, *SHAPE))
+    params = jittered(flow.init(KEY, x), scale=0.1)
+    layers = flow.trace(params, x)
+    assert layers[0].name.startswith("Chain[0] > MultiScale[0] > Chain[0] > ScanChain[1] > ")
+    assert layers[-1].name.startswith("Chain[0] > MultiScale[1] > ScanChain[0] > ")
+    assert (layers[0].x.shape, layers[-1].y.shape) == ((3, 2, 2, 8), (3, 1, 1, 16))
+    _, log_det = flow.inverse(params, x)
+    np.testing.assert_allclose(sum(layer.log_det for layer in layers), log_det, atol=1e-4)
+    z = flow.inverse(params, x)[0]
+    back = flow.trace(params, z, inverse=False)
+    np.testing.assert_allclose(sum(layer.log_det for layer in back), -log_det, atol=1e-4)
+
+
+@pytest.mark.slow
 @each_builder
 def test_contexts_of_images(name):
     def make(context):
@@ -218,14 +234,14 @@ def test_context_maps():
 
     flow = dxf.transform(make)
     x, context = jax.random.normal(KEY, (6, *SHAPE)), jax.random.normal(KEY, (6, 16))
-    params = jittered(flow.init(KEY, x, context), scale=0.2)
+    params = jittered(flow.init(KEY, x, context), scale=0.05)
     z, log_det = flow.inverse(params, x, context)
     back, log_det_back = flow.forward(params, z, context)
     np.testing.assert_allclose(back, x, atol=1e-3)
     np.testing.assert_allclose(log_det, -log_det_back, atol=1e-3)
     # The last pixel of the map is not in the vector.
     changed = flow.log_prob(params, x, context.at[:, -1].add(1.0))
-    assert (jnp.abs(changed - flow.log_prob(params, x, context)) > 1e-4).all()
+    assert (jnp.abs(changed - flow.log_prob(params, x, context)) > 1e-5).all()
     assert flow.sample(params, KEY, (2,), context).shape == (2, 6, *SHAPE)
 
 

@@ -377,23 +377,31 @@ def test_a_lost_loss_is_explained_and_nothing_before_it_is_lost():
     np.testing.assert_array_equal(caught.value.fit.history.loss, good.history.loss)
 
 
-def test_the_layer_that_lost_a_number_is_named():
+@pytest.mark.parametrize("event_shape", [(2,), (2, 3, 1)])
+def test_the_layer_that_lost_a_number_is_named(event_shape):
+    event_ndims = len(event_shape)
+
     def make():
         def layer(x):
             slope = hk.get_parameter("slope", (), init=jnp.ones)
-            scaled = distrax.Block(distrax.ScalarAffine(0.0, log_scale=jnp.full(2, -40.0)), 1)
-            shrunk = distrax.Block(
-                distrax.ScalarAffine(0.0, log_scale=slope * jnp.full(2, -80.0)), 1
+            scales = jnp.full(event_shape, -40.0), slope * jnp.full(event_shape, -80.0)
+            return distrax.Chain(
+                [
+                    distrax.Block(distrax.ScalarAffine(0.0, log_scale=scale), event_ndims)
+                    for scale in scales
+                ]
             )
-            return distrax.Chain([scaled, shrunk])
 
-        base = distrax.Independent(distrax.Normal(jnp.zeros(2), jnp.ones(2)), 1)
-        return distrax.Transformed(base, Learned(layer))
+        zeros = jnp.zeros(event_shape)
+        base = distrax.Independent(distrax.Normal(zeros, jnp.ones_like(zeros)), event_ndims)
+        return distrax.Transformed(base, Learned(layer, event_ndims))
 
     flow = dxf.transform(make)
     with pytest.raises(dxf.NonFiniteError) as caught:
-        dxf.fit(flow, lambda key: jax.random.normal(key, (8, 2)), key=KEY, num_steps=2)
+        dxf.fit(flow, lambda key: jax.random.normal(key, (8, *event_shape)), key=KEY, num_steps=2)
     message = str(caught.value)
+    assert "8 of 8 rows of the batch have a log-density that is not finite" in message
+    assert ("with entries from" in message) == (event_ndims > 1)
     assert (
         "first layer whose output is not finite is `Chain[1] > BlockScalarAffine`, in 8 of 8"
         in message

@@ -87,10 +87,8 @@ def test_the_split_is_of_all_digits_and_always_the_same():
 
 
 # Each takes seconds to compile.
-OF_FLOWS = [pytest.param(name, marks=pytest.mark.slow) for name in POSTERIORS[1:]]
-
-
-@pytest.mark.parametrize("posterior", ["gaussian", *OF_FLOWS])
+@pytest.mark.slow
+@pytest.mark.parametrize("posterior", POSTERIORS)
 def test_autoencoders(posterior):
     """A flow starts as its Gaussian, all parameters learn, and samples are decoded levels."""
     flow = make_autoencoder(posterior, **sizes(posterior, SMALL))

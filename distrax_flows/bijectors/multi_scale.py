@@ -76,6 +76,11 @@ class MultiScale(Bijector):
         """The bijectors, the finest scale first."""
         return self._scales
 
+    @property
+    def squeeze(self) -> Squeeze:
+        """How images are squeezed."""
+        return self._squeeze
+
     def split(self, z: Shaped[ArrayLike, "... H W C"]) -> list[Float[Array, "..."]]:
         """Cut a latent into its scales, the finest first."""
         rest, latents = self._as_events(z), []
