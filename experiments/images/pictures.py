@@ -73,6 +73,7 @@ def draw_flow(path: Path, fit: Finished, images: Images) -> None:
     }
     figure, axes = plotting.panels(len(parts), 1, size=1.0, dpi=120)
     figure.set_size_inches(8, 5.5)
+    axes[0, 0].get_gridspec().set_height_ratios([len(part) for part in parts.values()])
     for ax, (title, part) in zip(axes[:, 0], parts.items(), strict=True):
         _draw(ax, part, images, title)
     figure.suptitle(f"{row['flow'].replace('_', ' ')} on {images.name}", fontsize=9)
