@@ -14,7 +14,7 @@ import pytest
 pytest.importorskip("tyro")
 
 from experiments._table import Table
-from experiments.benchmarks import _timing, precision, scaling, soak
+from experiments.benchmarks import _timing, images, precision, scaling, soak
 from experiments.benchmarks.peers import __main__ as peers
 from experiments.benchmarks.peers.contestants import make
 from experiments.benchmarks.peers.settings import FLOWS, MEASURES, Settings, Size
@@ -103,6 +103,15 @@ def test_scaling(tmp_path):
     assert 0 < (tmp_path / "scaling.png").stat().st_size < 300_000
     with pytest.raises(ValueError, match="`flows` must be one of"):
         scaling.main(scaling.Settings(flows=("flow",), output=tmp_path))
+
+
+@pytest.mark.slow
+def test_images(capsys):
+    images.main(images.Settings(quick=True))
+    text = capsys.readouterr().out
+    for title in ("training step", "steps a scale", "round trip after 4 steps", "64 patches"):
+        assert title in text
+    assert "nan" not in text
 
 
 @pytest.mark.slow
