@@ -141,14 +141,16 @@ _SMALL = Recipe(
     hidden_size=64,
     num_blocks=0,
     learning_rate=1e-3,
-    weight_decay=3.0,
+    weight_decay=1.0,
     ema_decay=0.995,
     batch_size=64,
-    num_steps=4_000,
+    num_steps=2_500,
     eval_every=100,
     patience=10,
 )
-_FLAT = _SMALL._replace(num_layers=4, weight_decay=10.0)
+_FLAT = _SMALL._replace(
+    num_layers=4, hidden_size=128, weight_decay=3.0, batch_size=128, num_steps=15_000
+)
 _GATED = _SMALL._replace(num_layers=4, num_blocks=2, num_steps=2_000, weight_decay=5.0)
 _DIGITS = {
     "maf_flat": _FLAT,
@@ -157,7 +159,7 @@ _DIGITS = {
     "realnvp": _GATED,
     "nsf": _GATED,
     "glow": _SMALL,
-    "patches": _GATED._replace(num_steps=2_500, weight_decay=1.0),
+    "patches": _SMALL._replace(num_layers=4, num_blocks=2),
     "realnvp_variational": _GATED,
 }
 _LARGE = Recipe(
