@@ -11,6 +11,7 @@ from distrax_flows._core.checks import check_positive_int
 from distrax_flows._core.keys import as_key
 from distrax_flows._core.types import ArrayLike
 from distrax_flows.diagnostics._ends import warn_of_ends
+from distrax_flows.diagnostics._psis import pareto_smooth
 from distrax_flows.functional._log_density import LogDensityFn, check_log_density
 from distrax_flows.functional.flow import Flow, Params
 
@@ -30,6 +31,8 @@ class Evidence(NamedTuple):
         ess: `sum(w)^2 / sum(w^2)`, the effective sample size, from 0 to the number of samples: the
             number of samples of p that the weighted samples of q are worth. Blind to modes that q
             has not found.
+        pareto_k: k-hat of the weights, see `pareto_smooth`: above 0.7 the tails of q are too light
+            for p, and the other estimates unreliable.
         kl: `log_z - elbo`, an estimate of `KL(q || p)`, in nats; infinite if a sample has no
             weight.
 
@@ -41,6 +44,7 @@ class Evidence(NamedTuple):
     elbo: Float[Array, "..."]
     elbo_stderr: Float[Array, "..."]
     ess: Float[Array, "..."]
+    pareto_k: Float[Array, "..."]
     kl: Float[Array, "..."]
 
 
@@ -77,7 +81,8 @@ def evidence(
 
     Reference:
         Burda et al., "Importance Weighted Autoencoders", 2016, eq. 8; Kong, "A note on importance
-        sampling using standardized weights", 1992, for the effective sample size.
+        sampling using standardized weights", 1992, for the effective sample size; Vehtari et al.,
+        "Pareto Smoothed Importance Sampling", 2024, for k-hat.
 
     Example:
         >>> import distrax_flows as dxf, jax, jax.numpy as jnp
@@ -122,6 +127,7 @@ def _estimates(log_p: jax.Array, log_q: jax.Array) -> Evidence:
         elbo=constant + largest + mean_log,
         elbo_stderr=jnp.where(bounded, jnp.std(residuals, axis=0), jnp.inf) / num_samples**0.5,
         ess=num_samples / (1 + variance),
+        pareto_k=pareto_smooth(log_w).pareto_k,
         kl=jnp.where(bounded, log_mean - mean_log, jnp.inf),
     )
 

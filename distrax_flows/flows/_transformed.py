@@ -8,7 +8,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float
 from tensorflow_probability.substrates import jax as tfp
 
-from distrax_flows._core.kl import estimate_kl
+from distrax_flows._core.monte_carlo import estimate_kl
 from distrax_flows._core.types import Shape
 
 __all__ = ["Transformed"]

@@ -4,9 +4,10 @@ from typing import TYPE_CHECKING, Any
 
 import distrax
 import jax
+import jax.numpy as jnp
 from jaxtyping import Array, Float, Shaped
 
-from distrax_flows._core.kl import estimate_kl
+from distrax_flows._core.monte_carlo import Estimate, estimate_kl, estimate_mean_of
 from distrax_flows._core.types import ArrayLike, Shape
 
 if TYPE_CHECKING:
@@ -21,6 +22,10 @@ class FlowDistribution(distrax.Distribution):
     A pytree whose leaves are the parameters, the context and the key: it passes through jit, vmap
     and grad, and works wherever distrax takes a distribution. Each row of the context gets its own
     noise.
+
+    Moments and entropy have no closed form: `estimate_mean`, `estimate_variance` and
+    `estimate_entropy` estimate them from samples, with standard errors. distrax's `mean`,
+    `variance` and `entropy` take no key, and raise.
     """
 
     def __init__(
@@ -58,6 +63,57 @@ class FlowDistribution(distrax.Distribution):
     def log_prob(self, value: Shaped[ArrayLike, "..."]) -> Float[Array, "..."]:
         """Return the log-density of `value`, `[..., *event_shape]`, in nats."""
         return self._flow.log_prob(self._params, value, self._context, key=self._key)
+
+    def estimate_mean(self, seed: int | jax.Array, num_samples: int = 10_000) -> Estimate:
+        """Estimate the mean, `batch_shape + event_shape`, by Monte Carlo.
+
+        Args:
+            seed: random key or integer.
+            num_samples: number of samples.
+
+        Returns:
+            The mean of samples and its standard error.
+
+        Raises:
+            ValueError: `num_samples` is not an integer of at least 2.
+
+        Example:
+            >>> import distrax_flows as dxf
+            >>> flow = dxf.transform(lambda: dxf.flows.realnvp(2))
+            >>> distribution = flow.distribution(flow.init_without_data(0))
+            >>> value, stderr = distribution.estimate_mean(seed=1)
+            >>> bool((abs(value) < 5 * stderr).all())
+            True
+        """
+        return estimate_mean_of(
+            lambda key: self.sample(seed=key, sample_shape=(num_samples,)), seed, num_samples
+        )
+
+    def estimate_variance(self, seed: int | jax.Array, num_samples: int = 10_000) -> Estimate:
+        """Estimate the variances, `batch_shape + event_shape`, by Monte Carlo.
+
+        Unbiased. The standard error is that of a mean of squared deviations, which needs four
+        finite moments. Arguments and errors are those of `estimate_mean`.
+        """
+
+        def squared_deviations(key: jax.Array) -> jax.Array:
+            x = jnp.asarray(self.sample(seed=key, sample_shape=(num_samples,)))
+            residuals = x - x.mean(axis=0)
+            return num_samples / (num_samples - 1) * jnp.square(residuals)
+
+        return estimate_mean_of(squared_deviations, seed, num_samples)
+
+    def estimate_entropy(self, seed: int | jax.Array, num_samples: int = 10_000) -> Estimate:
+        """Estimate the entropy `-E[log p(x)]`, `batch_shape`, in nats, by Monte Carlo.
+
+        Arguments and errors are those of `estimate_mean`.
+        """
+
+        def surprises(key: jax.Array) -> jax.Array:
+            _, log_prob = self.sample_and_log_prob(seed=key, sample_shape=(num_samples,))
+            return -jnp.asarray(log_prob)
+
+        return estimate_mean_of(surprises, seed, num_samples)
 
     def kl_divergence(
         self,

@@ -1,49 +1,25 @@
-"""Plots of densities and samples in the plane.
+"""Densities and samples in the plane."""
 
-Matplotlib is imported by the functions that make figures, never by this module.
-
-    figure, axes = panels(1, 2)
-    bounds = sample_bounds(x)
-    density = density_grid(lambda x: flow.log_prob(params, x), bounds)
-    plot_samples(axes[0, 0], x, bounds)
-    plot_density(axes[0, 1], density, bounds)
-    save_png("density.png", figure)
-"""
-
-from collections.abc import Callable, Sequence
-from pathlib import Path
+from collections.abc import Callable
 from typing import TYPE_CHECKING, SupportsFloat, TypeAlias
 
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Float, Shaped, UInt8
+from jaxtyping import Float, Shaped
 
 from distrax_flows._core.checks import check_positive, check_positive_int
 from distrax_flows._core.types import ArrayLike
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
-    from matplotlib.figure import Figure
 
-__all__ = [
-    "Bounds",
-    "density_grid",
-    "figure_image",
-    "panels",
-    "plot_density",
-    "plot_samples",
-    "sample_bounds",
-    "save_gif",
-    "save_png",
-]
+__all__ = ["Bounds", "density_grid", "plot_density", "plot_samples", "sample_bounds"]
 
 # ((x_min, x_max), (y_min, y_max))
 Bounds: TypeAlias = tuple[tuple[float, float], tuple[float, float]]
 
 _CMAP = "magma"
-_PNG_COLORS = 256
-_GIF_COLORS = 128
 
 
 def sample_bounds(
@@ -119,39 +95,6 @@ def density_grid(
     return np.exp(log_density[: len(points)]).reshape(num, num)
 
 
-def panels(
-    num_rows: int, num_columns: int, size: float = 2.2, dpi: int = 110
-) -> "tuple[Figure, np.ndarray]":
-    """Return a figure of square panels.
-
-    Args:
-        num_rows: rows of panels.
-        num_columns: columns of panels.
-        size: side of a panel, in inches.
-        dpi: dots per inch.
-
-    Returns:
-        The figure, which needs no window system and no closing; and its axes, `[num_rows,
-        num_columns]`.
-
-    Raises:
-        ImportError: matplotlib is missing.
-
-    Example:
-        >>> figure, axes = panels(2, 3)
-        >>> axes.shape
-        (2, 3)
-    """
-    try:
-        from matplotlib.figure import Figure
-    except ImportError:
-        raise ImportError(
-            "Pictures need matplotlib: `pip install 'distrax_flows[experiments]'`."
-        ) from None
-    figure = Figure(figsize=(size * num_columns, size * num_rows), dpi=dpi, layout="constrained")
-    return figure, figure.subplots(num_rows, num_columns, squeeze=False)
-
-
 def plot_density(
     ax: "Axes",
     density: Float[np.ndarray, "H W"],
@@ -171,6 +114,7 @@ def plot_density(
         cmap: name of a matplotlib colormap.
 
     Example:
+        >>> from distrax_flows.diagnostics.plotting import panels
         >>> figure, axes = panels(1, 1)
         >>> plot_density(axes[0, 0], np.eye(3), ((0, 1), (0, 1)), vmax=2.0)
     """
@@ -206,6 +150,7 @@ def plot_samples(
         cmap: name of a matplotlib colormap.
 
     Example:
+        >>> from distrax_flows.diagnostics.plotting import panels
         >>> figure, axes = panels(1, 1)
         >>> plot_samples(axes[0, 0], np.zeros((10, 2)), ((-1, 1), (-1, 1)))
     """
@@ -217,78 +162,6 @@ def plot_samples(
     top = None if vmax is None else float(vmax)
     ax.imshow(image, extent=extent, origin="lower", vmin=0.0, vmax=top, cmap=cmap)
     _frame(ax, bounds)
-
-
-def figure_image(figure: "Figure") -> UInt8[np.ndarray, "H W 3"]:
-    """Render a figure.
-
-    Args:
-        figure: from `panels`.
-
-    Returns:
-        `[H, W, 3]`, red, green and blue.
-
-    Example:
-        >>> figure, axes = panels(1, 2, size=2.0, dpi=100)
-        >>> figure_image(figure).shape
-        (200, 400, 3)
-    """
-    from matplotlib.backends.backend_agg import FigureCanvasAgg
-
-    canvas = FigureCanvasAgg(figure)
-    canvas.draw()
-    return np.asarray(canvas.buffer_rgba())[..., :3].copy()
-
-
-def save_png(path: str | Path, figure: "Figure") -> None:
-    """Save a figure as a PNG of 256 colours, about a third of the size of one with all colours.
-
-    Args:
-        path: file to write.
-        figure: from `panels`.
-    """
-    from PIL import Image
-
-    # No dithering: a colormap has few colours, and dithering noise does not compress.
-    image = Image.fromarray(figure_image(figure))
-    image.quantize(_PNG_COLORS, dither=Image.Dither.NONE).save(path, format="PNG", optimize=True)
-
-
-def save_gif(
-    path: str | Path,
-    images: Sequence[UInt8[np.ndarray, "H W 3"]],
-    *,
-    frame_seconds: float = 0.12,
-    last_seconds: float = 2.0,
-) -> None:
-    """Save images as a GIF that repeats forever.
-
-    Args:
-        path: file to write.
-        images: each `[H, W, 3]`, all of one size, as from `figure_image`.
-        frame_seconds: duration of each image.
-        last_seconds: duration of the last one.
-
-    Raises:
-        ImportError: Pillow, which comes with matplotlib, is missing.
-        ValueError: there is no image.
-    """
-    try:
-        from PIL import Image
-    except ImportError:
-        raise ImportError("GIFs need Pillow: `pip install 'distrax_flows[experiments]'`.") from None
-    if not images:
-        raise ValueError("`images` must hold at least one image; got none.")
-    # One palette for all images, so that static parts do not flicker.
-    palette = Image.fromarray(np.concatenate([images[0], images[-1]])).quantize(_GIF_COLORS)
-    no_dither = Image.Dither.NONE
-    frames = [
-        Image.fromarray(image).quantize(palette=palette, dither=no_dither) for image in images
-    ]
-    milliseconds = [round(1000 * frame_seconds)] * (len(frames) - 1) + [round(1000 * last_seconds)]
-    frames[0].save(
-        path, save_all=True, append_images=frames[1:], duration=milliseconds, loop=0, optimize=True
-    )
 
 
 def _frame(ax: "Axes", bounds: Bounds) -> None:
