@@ -65,6 +65,7 @@ from distrax_flows.bijectors import (
     Transpose,
     coupling_tree,
 )
+from distrax_flows.exporting import export
 from distrax_flows.functional._trace import LayerTrace
 from distrax_flows.functional._transform import transform, transform_with_state
 from distrax_flows.functional.distribution import FlowDistribution
@@ -124,6 +125,7 @@ __all__ = [
     "coupling_tree",
     "densities",
     "diagnostics",
+    "export",
     "families",
     "fit",
     "fit_to_density",

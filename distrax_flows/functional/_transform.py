@@ -112,7 +112,7 @@ class Call:
             )
         self._make = make
         self._takes = tuple(name for name in known if name in arguments)
-        self._needs_context = "context" in needed
+        self.needs_context = "context" in needed
         self._events: Events | None = None
 
     def __call__(self, method: str, context: jax.Array | None, is_training: bool, *args) -> Any:
@@ -142,7 +142,7 @@ class Call:
         if self._events is not None:
             return self._events
         some = None
-        if context is not None or self._needs_context:
+        if context is not None or self.needs_context:
             shape = (1,) if context is None else np.shape(context)
             if 0 in shape[:-1]:  # layers may compute statistics of its rows
                 shape = shape[-1:]
@@ -180,7 +180,7 @@ class Call:
     def check_context(self, context: Any) -> jax.Array | None:
         """Return the context as an array, or raise unless the flow takes it as it is."""
         if context is None:
-            if self._needs_context:
+            if self.needs_context:
                 raise ValueError(
                     "`context` must be given: this flow was built as a function of it."
                 )

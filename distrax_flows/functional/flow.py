@@ -103,6 +103,11 @@ class Flow(_Built):
         """Whether events are integers, as of `flows.dequantized`, and have probabilities."""
         return self._call.events(None).is_discrete
 
+    @property
+    def needs_context(self) -> bool:
+        """Whether every method must be given a context."""
+        return self._call.needs_context
+
     def init(
         self,
         key: jax.Array | int,
