@@ -2,6 +2,14 @@
 
     flows.maf(3, support=[supports.real(), supports.positive(), supports.interval(0.0, 1.0)])
 
+| | |
+|-|-|
+| `real` | the real line |
+| `positive`, `log_scale` | above 0; near 1, or over orders of magnitude |
+| `above`, `below` | a half-line with any end |
+| `interval` | between two ends |
+| `circle` | an angle, a time of day |
+
 The last layer of a builder of `distrax_flows.flows`, seen from the base, maps the real line onto
 the support. Its log-det is counted, and the density is exactly zero outside. Only the circle is not
 an image of the line; `flows` describes how its dimensions are treated.
@@ -16,12 +24,12 @@ import distrax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
-from distrax_flows._core.checks import check_range, check_resolution
+from distrax_flows._core.checks import check_finite, check_range, check_resolution
 from distrax_flows._core.types import Shape
 from distrax_flows.bijectors.columns import Columns
-from distrax_flows.bijectors.support import Logit, Softplus
+from distrax_flows.bijectors.support import Exp, Logit, Softplus
 
-__all__ = ["Support", "circle", "interval", "positive", "real"]
+__all__ = ["Support", "above", "below", "circle", "interval", "log_scale", "positive", "real"]
 
 
 class Support(abc.ABC):
@@ -30,12 +38,12 @@ class Support(abc.ABC):
     The functions of this module make some. For one of your own, write a frozen dataclass:
 
         @dataclasses.dataclass(frozen=True)
-        class Above(supports.Support):
-            low: float
+        class Percentage(supports.Support):
+            low = 0.0
+            high = 100.0
 
             def bijector(self):
-                shift = distrax.ScalarAffine(shift=self.low)
-                return distrax.Chain([shift, distrax_flows.Softplus()])
+                return distrax.Inverse(distrax_flows.Logit(self.low, self.high))
 
     Attributes:
         low: the lower end.
@@ -62,9 +70,40 @@ def positive() -> Support:
     """Return `(0, inf)`, the image of the real line under softplus.
 
     Bring the data to about unit scale: far below it softplus is an exponential, far above it the
-    identity.
+    identity. For data over orders of magnitude, `log_scale` is better.
     """
     return Positive()
+
+
+def log_scale() -> Support:
+    """Return `(0, inf)`, the image of the real line under the exponential.
+
+    For positive data over orders of magnitude, such as incomes, masses and concentrations: the flow
+    sees their logarithms.
+    """
+    return LogScale()
+
+
+def above(low: float) -> Support:
+    """Return `(low, inf)`, the image of the real line under `low + softplus`.
+
+    Bring the distance from `low` to about unit scale, as for `positive`.
+
+    Raises:
+        ValueError: `low` is not finite.
+    """
+    return Above(float(check_finite("low", low)))
+
+
+def below(high: float) -> Support:
+    """Return `(-inf, high)`, the image of the real line under a mirrored softplus.
+
+    Bring the distance from `high` to about unit scale, as for `positive`.
+
+    Raises:
+        ValueError: `high` is not finite.
+    """
+    return Below(float(check_finite("high", high)))
 
 
 def interval(low: float, high: float) -> Support:
@@ -113,6 +152,40 @@ class Positive(Support):
     def bijector(self) -> distrax.Bijector:
         """The softplus."""
         return Softplus()
+
+
+@dataclasses.dataclass(frozen=True)
+class LogScale(Support):
+    """The positive half-line, seen through the logarithm."""
+
+    low: float = 0.0
+
+    def bijector(self) -> distrax.Bijector:
+        """The exponential."""
+        return Exp()
+
+
+@dataclasses.dataclass(frozen=True)
+class Above(Support):
+    """A half-line that begins at a number."""
+
+    low: float
+
+    def bijector(self) -> distrax.Bijector:
+        """A shifted softplus."""
+        return Softplus(self.low)
+
+
+@dataclasses.dataclass(frozen=True)
+class Below(Support):
+    """A half-line that ends at a number."""
+
+    high: float
+
+    def bijector(self) -> distrax.Bijector:
+        """A softplus that is mirrored in both of its axes."""
+        mirror = distrax.ScalarAffine(shift=0.0, scale=-1.0)
+        return distrax.Chain([mirror, Softplus(-self.high), mirror])
 
 
 @dataclasses.dataclass(frozen=True)

@@ -307,6 +307,7 @@ CASES = [
         batched=True,
         domain=(-2.75, 2.75),
     ),
+    Case("exp", (), 0, lambda raw: bij.Exp(), points=(-80.0, 80.0), domain=(-6.0, 6.0)),
     Case("softplus", (), 0, lambda raw: bij.Softplus(), points=(-80.0, 1e4), domain=(-6.0, 6.0)),
     Case("logit", (), 0, lambda raw: bij.Logit(-4.0, 4.0), domain=(-3.75, 3.75)),
     Case("additive", (), 1, families.additive().bijector, batched=True),

@@ -10,6 +10,7 @@ from scipy import special, stats
 
 from distrax_flows import (
     CircularShift,
+    Exp,
     LogisticMixtureCDF,
     Logit,
     Softplus,
@@ -211,6 +212,23 @@ class TestSumOfSquares:
 TINY = np.finfo(np.float32).tiny  # the least number inside of a support that begins at 0
 
 
+class TestExp:
+    def test_is_numpys_and_stays_inside(self):
+        x = jnp.array([-1e4, -80.0, 0.5, 80.0, 1e4])
+        y, log_det = Exp().forward_and_log_det(x)
+        largest = np.finfo(np.float32).max
+        np.testing.assert_allclose(y, [TINY, *np.exp([-80, 0.5, 80]), largest], rtol=1e-4)
+        np.testing.assert_array_equal(log_det, x)
+        back, log_det_back = Exp().inverse_and_log_det(y[1:-1])
+        np.testing.assert_allclose(back, x[1:-1], rtol=1e-6)
+        np.testing.assert_allclose(log_det_back, -x[1:-1], rtol=1e-6)
+
+    def test_density_of_a_normal_variable(self, x64):
+        density = distrax.Transformed(distrax.Normal(jnp.zeros(()), jnp.ones(())), Exp())
+        y = np.geomspace(1e-3, 1e3, 30)
+        np.testing.assert_allclose(density.prob(y), stats.lognorm.pdf(y, 1.0), rtol=1e-9)
+
+
 class TestSoftplus:
     def test_is_scipys(self, x64):
         x = np.linspace(-50.0, 50.0, 101)
@@ -267,6 +285,8 @@ class TestLogit:
 
 
 OUTSIDE = {
+    "exp": (distrax.Inverse(Exp()), [-1e4, -1.0, -0.0, 0.0, 1e-45, -np.inf]),
+    "softplus_above": (distrax.Inverse(Softplus(5.0)), [-1e4, 4.0, 5.0, -np.inf]),
     "softplus": (distrax.Inverse(Softplus()), [-1e4, -1.0, -0.0, 0.0, 1e-45, -np.inf]),
     "logit": (Logit(), [-1e4, -1.0, 0.0, 1.0, 1e4, 1e-45, -np.inf, np.inf]),
     "wide_logit": (Logit(-3.0, 5.0), [-1e4, -3.0, 5.0, 1e4]),
@@ -274,7 +294,9 @@ OUTSIDE = {
 
 
 @pytest.mark.parametrize(
-    "bijector", [Softplus(), Logit(), Logit(-3.0, 5.0)], ids=["softplus", "logit", "wide_logit"]
+    "bijector",
+    [Exp(), Softplus(), Softplus(5.0), Logit(), Logit(-3.0, 5.0)],
+    ids=["exp", "softplus", "softplus_above", "logit", "wide_logit"],
 )
 def test_gradients_are_finite_far_out(bijector):
     x = jnp.array([-1e4, -100.0, -1.0, 0.0, 1.0, 100.0, 1e4])

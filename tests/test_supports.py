@@ -10,7 +10,7 @@ import pytest
 from test_modules import jittered
 
 import distrax_flows as dxf
-from distrax_flows.supports import circle, interval, positive, real
+from distrax_flows.supports import above, below, circle, interval, log_scale, positive, real
 
 OPTIONS = {"num_layers": 2, "hidden_sizes": (8,)}
 
@@ -18,7 +18,14 @@ OPTIONS = {"num_layers": 2, "hidden_sizes": (8,)}
 pytestmark = pytest.mark.filterwarnings("ignore:Affine layers")
 
 # Per support: where quadrature looks, somewhat beyond the support on purpose.
-WINDOWS = {"Real": (-30.0, 30.0), "Positive": (-1.0, 60.0), "Interval": (-1.5, 2.5)}
+WINDOWS = {
+    "Real": (-30.0, 30.0),
+    "Positive": (-1.0, 60.0),
+    "LogScale": (-1.0, 60.0),
+    "Above": (-3.0, 57.0),
+    "Below": (-57.0, 4.0),
+    "Interval": (-1.5, 2.5),
+}
 
 
 @functools.cache
@@ -55,6 +62,9 @@ def midpoints(support, num):
     [
         ("realnvp", (positive(),)),
         ("realnvp", (interval(-1.0, 2.0),)),
+        ("realnvp", (log_scale(),)),
+        ("realnvp", (above(-2.0),)),
+        ("realnvp", (below(3.0),)),
         ("maf", (positive(), interval(-1.0, 2.0))),
         ("nsf_coupling", (circle(),)),
         ("nsf_coupling", (circle(0.0, 24.0), circle())),
@@ -117,6 +127,33 @@ def test_the_density_on_a_circle_is_continuous_across_the_cut():
     assert abs(low - middle) > 1e-2
 
 
+def test_half_lines_of_either_side_mirror_each_other():
+    flows = [
+        dxf.transform(lambda support=support: dxf.flows.realnvp(2, support=support, **OPTIONS))
+        for support in (above(2.0), below(-2.0))
+    ]
+    x = 2 + jnp.array([[0.1, 3.0], [1e-3, 20.0]])
+    first, second = (
+        flow.log_prob(flow.init(0, sign * x), sign * x)
+        for flow, sign in zip(flows, (1, -1), strict=True)
+    )
+    np.testing.assert_allclose(first, second, rtol=1e-5)
+    outside = jnp.array([[1.9, 3.0], [2.5, 2.0]])
+    for flow, sign in zip(flows, (1, -1), strict=True):
+        assert np.all(flow.log_prob(flow.init(0, sign * x), sign * outside) == -np.inf)
+
+
+def test_a_log_scale_covers_orders_of_magnitude():
+    x = jnp.exp(8 * jax.random.normal(jax.random.key(0), (1000, 1)))
+    flow = dxf.transform(
+        lambda: dxf.flows.realnvp(1, support=log_scale(), standardize=True, **OPTIONS)
+    )
+    params = flow.init(1, x)
+    z = np.log(x)
+    expected = -0.5 * ((z - z.mean()) / z.std()) ** 2 - np.log(z.std() * np.sqrt(2 * np.pi)) - z
+    np.testing.assert_allclose(flow.log_prob(params, x), expected[:, 0], atol=1e-3)
+
+
 def test_values_outside_have_no_density_and_finite_gradients():
     flow, params = make("maf", (positive(), interval(-1.0, 2.0)))
     x = jnp.array([[-1.0, 0.5], [1.0, 2.5], [1.0, -7.0], [0.0, 0.5], [1.0, 2.0]])
@@ -148,6 +185,8 @@ def test_standardisation_comes_after_the_map_to_the_line():
             "`low` must be less than `high`, both finite; got low=1.0, high=1.0",
         ),
         (lambda: circle(0.0, float("inf")), ValueError, "`low` must be less than `high`"),
+        (lambda: above(float("nan")), ValueError, "`low` must be a finite number; got low=nan"),
+        (lambda: below(float("inf")), ValueError, "`high` must be a finite number; got high=inf"),
     ],
 )
 def test_errors(support, error, message):
@@ -156,7 +195,17 @@ def test_errors(support, error, message):
         flow.init(jax.random.key(0), jnp.zeros((1, 2)))
 
 
-@pytest.mark.parametrize("bijector", [dxf.Softplus(), distrax.Inverse(dxf.Logit(-4.0, 4.0))])
+@pytest.mark.parametrize(
+    "bijector",
+    [
+        dxf.Exp(),
+        dxf.Softplus(),
+        dxf.Softplus(100.0),
+        below(-100.0).bijector(),
+        distrax.Inverse(dxf.Logit(-4.0, 4.0)),
+    ],
+    ids=["exp", "softplus", "above", "below", "interval"],
+)
 @pytest.mark.parametrize("x", [-200.0, -90.0, -30.0, 30.0, 90.0, 1e4])
 def test_draws_do_not_round_to_the_ends(bijector, x):
     y = bijector.forward(jnp.float32(x))

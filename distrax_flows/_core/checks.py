@@ -13,6 +13,7 @@ __all__ = [
     "as_event_shape",
     "check_choice",
     "check_event_size",
+    "check_finite",
     "check_float_array",
     "check_non_negative_int",
     "check_positive",
@@ -51,6 +52,13 @@ def check_positive(name: str, value: float) -> float:
     """Return `value`; raise unless it is a finite number above 0."""
     if not 0.0 < value < float("inf"):
         raise ValueError(f"`{name}` must be a finite number above 0; got {name}={value!r}.")
+    return value
+
+
+def check_finite(name: str, value: float) -> float:
+    """Return `value`; raise unless it is a finite number."""
+    if not -float("inf") < value < float("inf"):
+        raise ValueError(f"`{name}` must be a finite number; got {name}={value!r}.")
     return value
 
 
