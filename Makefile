@@ -14,11 +14,12 @@ else
   dev := $(VENV)/.installed-dev
 endif
 
-.PHONY: help toys rotation test test-slow test-lowest lint format clean
+.PHONY: help toys rotation accelerator test test-slow test-lowest lint format clean
 
 help:
 	@echo "make toys         MAF, RealNVP and neural splines on toy densities: table and pictures"
 	@echo "make rotation     a chain of plain bijectors fitted with optax"
+	@echo "make accelerator  precision, speed and fits on the GPU or TPU of this machine, in minutes"
 	@echo "make test         all tests that are quick"
 	@echo "make test-slow    those that take longer: kills, devices, docs, experiments, laws of flows"
 	@echo "make test-lowest  tests with the lowest versions that pyproject.toml allows"
@@ -31,6 +32,9 @@ toys: $(experiments)
 
 rotation: $(experiments)
 	$(RUN) -m experiments.rotation
+
+accelerator: $(experiments)
+	$(RUN) -m experiments.benchmarks.accelerator
 
 test: $(dev)
 	$(RUN) -m pytest

@@ -16,7 +16,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from distrax_flows._core.checks import check_choice, check_positive_int
-from distrax_flows._core.files import open_aside
+from distrax_flows._core.files import open_atomic
 from distrax_flows._core.versions import versions
 from distrax_flows.functional.flow import Flow, Params, StatefulFlow, events_of
 
@@ -39,7 +39,7 @@ A normalizing flow as functions that need only JAX: `pip install jax flatbuffers
             for name in json.loads(file.read("flow.json"))["methods"]
         }}
 
-Each takes `params` first, and any number N of rows:
+Each takes `params` first, and any number N >= 1 of rows:
 
 {signatures}
 
@@ -65,7 +65,8 @@ def export(
 
     The file is a zip archive: parameters as plain arrays, each method as portable StableHLO, and a
     `README.txt` with the lines that load them. Later versions of JAX read it for as long as
-    `jax.export` guarantees, six months at least. To train a flow further, keep it by `save`.
+    `jax.export` guarantees, six months at least. To train a flow further, use
+    `save` instead.
 
     The number of rows is free. Each row has a key of its own: its sample is that of
     `flow.sample(params, key)`.
@@ -101,6 +102,9 @@ def export(
         raise TypeError(
             f"`flow` must be what `transform` returns, or `flow.evaluation`; got {flow!r}."
         )
+    for kind, names in (("methods", methods), ("platforms", platforms)):
+        if isinstance(names, str):
+            raise TypeError(f"`{kind}` must be a sequence of names; got {kind}={names!r}.")
     for name in methods:
         check_choice("methods", name, _METHODS)
     for name in platforms:
@@ -113,8 +117,15 @@ def export(
     if context_size is not None:
         context = jnp.zeros(check_positive_int("context_size", context_size))
     leaves, treedef = jax.tree.flatten(params)
-    needs_keys = _needs_keys(flow, params, context)
+    if any(leaf.dtype == jnp.bfloat16 for leaf in leaves):
+        raise ValueError(
+            "`params` must have dtypes that NumPy knows; got bfloat16. Convert them to float32."
+        )
+    needs_keys = flow.draws_random_numbers(params, context)
     exported, signatures = {}, {}
+    for kind, names in (("methods", methods), ("platforms", platforms)):
+        if isinstance(names, str):
+            raise TypeError(f"`{kind}` must be a sequence of names; got {kind}={names!r}.")
     for name in methods:
         function, row = _function(flow, treedef, name, context, needs_keys)
         shapes = [jax.ShapeDtypeStruct(np.shape(leaf), leaf.dtype) for leaf in leaves]
@@ -135,23 +146,12 @@ def export(
     arrays: dict[str, Any] = {str(index): leaf for index, leaf in enumerate(leaves)}
     saved = io.BytesIO()
     np.savez(saved, **arrays)
-    with open_aside(path) as file, zipfile.ZipFile(file, "w") as archive:
+    with open_atomic(path) as file, zipfile.ZipFile(file, "w") as archive:
         archive.writestr("README.txt", _readme(path, info))
         archive.writestr("flow.json", json.dumps(info, indent=1))
         archive.writestr("params.npz", saved.getvalue())
         for name, content in exported.items():
             archive.writestr(name, bytes(content))
-
-
-def _needs_keys(flow: Flow, params: Params, context: jax.Array | None) -> bool:
-    """Return whether layers draw random numbers: then `log_prob` raises without a key."""
-    events = events_of(flow, context)
-    x = jax.ShapeDtypeStruct(events.shape, jnp.result_type(float))
-    try:
-        jax.eval_shape(lambda params, x: flow.log_prob(params, x, context), params, x)
-    except ValueError:
-        return True
-    return False
 
 
 def _function(

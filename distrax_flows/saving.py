@@ -18,7 +18,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from distrax_flows._core.files import open_aside
+from distrax_flows._core.files import open_atomic
 from distrax_flows._core.versions import source_of, versions, warn_of_versions
 from distrax_flows.functional._transform import evaluation, transform, transform_with_state
 from distrax_flows.functional.flow import Flow, Params, StatefulFlow
@@ -89,7 +89,7 @@ def save(path: str | os.PathLike, flow: Flow | StatefulFlow, params: Params) -> 
         "arrays": [{"dtype": leaf.dtype.name, "shape": leaf.shape} for leaf in leaves],
         "versions": versions(),
     }
-    with open_aside(path) as file, zipfile.ZipFile(file, "w") as archive:
+    with open_atomic(path) as file, zipfile.ZipFile(file, "w") as archive:
         archive.writestr("flow.json", json.dumps(info, indent=1))
         archive.writestr("make.pkl", pickled)
         for index, leaf in enumerate(leaves):

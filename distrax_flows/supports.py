@@ -5,8 +5,9 @@
 | | |
 |-|-|
 | `real` | the real line |
-| `positive`, `log_scale` | above 0; near 1, or over orders of magnitude |
-| `above`, `below` | a half-line with any end |
+| `positive` | `(0, inf)`, values near 1 |
+| `log_scale` | `(0, inf)`, values over orders of magnitude |
+| `above`, `below` | `(low, inf)`, `(-inf, high)` |
 | `interval` | between two ends |
 | `circle` | an angle, a time of day |
 
@@ -35,7 +36,7 @@ __all__ = ["Support", "above", "below", "circle", "interval", "log_scale", "posi
 class Support(abc.ABC):
     """Support of one dimension; abstract.
 
-    The functions of this module make some. For one of your own, write a frozen dataclass:
+    Use the functions of this module, or subclass it as a frozen dataclass:
 
         @dataclasses.dataclass(frozen=True)
         class Percentage(supports.Support):
@@ -57,7 +58,7 @@ class Support(abc.ABC):
     def bijector(self) -> distrax.Bijector | None:
         """Scalar map from the real line onto the support; None for the identity.
 
-        Its log-det is to be -inf, in the inverse, outside of the support.
+        The log-det of its inverse must be -inf outside the support.
         """
 
 
@@ -87,7 +88,8 @@ def log_scale() -> Support:
 def above(low: float) -> Support:
     """Return `(low, inf)`, the image of the real line under `low + softplus`.
 
-    Bring the distance from `low` to about unit scale, as for `positive`.
+    Bring the distance from `low` to about unit scale, as for `positive`. Far from 0,
+    dtypes have few numbers next to `low`: subtract an offset then.
 
     Raises:
         ValueError: `low` is not finite.
@@ -98,7 +100,8 @@ def above(low: float) -> Support:
 def below(high: float) -> Support:
     """Return `(-inf, high)`, the image of the real line under a mirrored softplus.
 
-    Bring the distance from `high` to about unit scale, as for `positive`.
+    Bring the distance from `high` to about unit scale, as for `positive`. Far from 0,
+    dtypes have few numbers next to `high`: subtract an offset then.
 
     Raises:
         ValueError: `high` is not finite.
@@ -183,7 +186,7 @@ class Below(Support):
     high: float
 
     def bijector(self) -> distrax.Bijector:
-        """A softplus that is mirrored in both of its axes."""
+        """The map `high - softplus(-x)`."""
         mirror = distrax.ScalarAffine(shift=0.0, scale=-1.0)
         return distrax.Chain([mirror, Softplus(-self.high), mirror])
 

@@ -14,7 +14,7 @@ import pytest
 pytest.importorskip("tyro")
 
 from experiments._table import Table
-from experiments.benchmarks import _timing, images, precision, scaling, soak
+from experiments.benchmarks import _timing, accelerator, images, precision, scaling, soak
 from experiments.benchmarks.peers import __main__ as peers
 from experiments.benchmarks.peers.contestants import make
 from experiments.benchmarks.peers.settings import FLOWS, MEASURES, Settings, Size
@@ -112,6 +112,23 @@ def test_images(capsys):
     for title in ("training step", "steps a scale", "round trip after 4 steps", "64 patches"):
         assert title in text
     assert "nan" not in text
+
+
+@pytest.mark.slow
+def test_accelerator_rehearses_on_the_cpu(tmp_path, capsys):
+    accelerator.main(accelerator.Settings(output=tmp_path))
+    assert "a rehearsal on the CPU" in capsys.readouterr().out
+    (folder,) = tmp_path.iterdir()
+    for name in ("agreement.csv", "peers.csv", "precision.csv", "toys/results.csv"):
+        assert (folder / name).exists(), name
+    table = read(folder / "agreement.csv")
+    assert {(row["flow"], row["precision"]) for row in table} == {
+        (flow, name) for flow in ("realnvp", "maf") for name in accelerator.PRECISIONS
+    }
+    for row in table:
+        assert bool(row["pass_against_steps"]) == (row["flow"] == "maf")
+        for cell in ("pass_against_steps", "round_trip", "log_det", "log_prob"):
+            assert float(row[cell] or 0) < 1e-4, cell
 
 
 @pytest.mark.slow

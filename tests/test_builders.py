@@ -66,6 +66,30 @@ def test_contexts_are_standardised_with_the_data(name):
     np.testing.assert_allclose(logs[1], logs[0], atol=2e-2)
 
 
+# Names
+
+
+@pytest.mark.parametrize("name", BUILDERS)
+def test_names_come_before_all_parameters(name):
+    options = BUILDERS[name] | {"name": "prior", "standardize": True}
+    flow = dxf.transform(lambda: getattr(dxf.flows, name)(2, **options))
+    params = jax.eval_shape(flow.init, KEY, X)
+    assert all(module.startswith("prior/") for module in params)
+
+
+def test_names_tell_flows_of_one_transform_apart():
+    def both(x):
+        prior, likelihood = (dxf.flows.maf(2, name=name, **SMALL) for name in ("a", "b"))
+        return likelihood.log_prob(x) + prior.log_prob(x), prior.log_prob(x)
+
+    transformed = hk.without_apply_rng(hk.transform(both))
+    params = jittered(transformed.init(KEY, X))
+    assert set(params) == {"a/stack/layers/made", "b/stack/layers/made"}
+    _, log_prob = transformed.apply(params, X)
+    alone = dxf.transform(lambda: dxf.flows.maf(2, name="a", **SMALL))
+    np.testing.assert_allclose(log_prob, alone.log_prob(params, X), rtol=1e-6)
+
+
 # One dimension
 
 

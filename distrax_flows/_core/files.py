@@ -1,4 +1,4 @@
-"""Files that are complete or not there."""
+"""Atomic writes of files."""
 
 import contextlib
 import os
@@ -6,14 +6,14 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import BinaryIO
 
-__all__ = ["open_aside"]
+__all__ = ["open_atomic"]
 
 
 @contextlib.contextmanager
-def open_aside(path: str | os.PathLike) -> Iterator[BinaryIO]:
-    """Open a file beside `path` for writing, which takes its place once it is complete.
+def open_atomic(path: str | os.PathLike) -> Iterator[BinaryIO]:
+    """Open a temporary file for writing, which replaces `path` once it is complete.
 
-    After an error, or a crash, an earlier file of that name is still there.
+    After an error or a crash, an existing file at `path` is unchanged.
     """
     path = Path(path)
     partial = path.with_name(f".{path.name}.{os.getpid()}")

@@ -6,7 +6,11 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
-__all__ = ["as_key", "as_keys", "as_optional_key"]
+__all__ = ["MissingKeyError", "as_key", "as_keys", "as_optional_key"]
+
+
+class MissingKeyError(ValueError):
+    """A flow whose layers draw random numbers was given no key."""
 
 
 def as_key(key: Any) -> jax.Array:

@@ -1,4 +1,4 @@
-"""Estimates from samples, of what flows have no closed form for."""
+"""Monte Carlo estimates with standard errors."""
 
 from collections.abc import Callable
 from typing import Any, NamedTuple
@@ -33,16 +33,30 @@ def estimate_mean_of(
     if check_positive_int("num_samples", num_samples) < 2:
         raise ValueError(f"`num_samples` must be at least 2; got {num_samples=}.")
     values = function(as_key(key))
+    mean = jnp.mean(values, axis=0)
     stderr = jnp.std(values, axis=0, ddof=1) / num_samples**0.5
-    return Estimate(jnp.mean(values, axis=0), stderr)
+    return Estimate(mean, jnp.where(jnp.isinf(mean), jnp.inf, stderr))
 
 
 def log_ratios(
     p: distrax.Distribution, q: distrax.DistributionLike, key: jax.Array, num_samples: int
 ) -> Float[Array, "S ..."]:
-    """Return `log p(x) - log q(x)` of samples x of p."""
+    """Return `log p(x) - log q(x)` of samples x of p.
+
+    Raises:
+        ValueError: the events or batches of p and q do not fit.
+    """
+    check_positive_int("num_samples", num_samples)
     x, log_p = p.sample_and_log_prob(seed=key, sample_shape=(num_samples,))
-    return jnp.asarray(log_p) - jnp.asarray(distrax.as_distribution(q).log_prob(x))
+    log_q = jnp.asarray(distrax.as_distribution(q).log_prob(x))
+    # Else they would broadcast against each other.
+    if log_q.shape != jnp.shape(log_p):
+        raise ValueError(
+            "The distributions must have the same batch and event shapes; log-densities of "
+            f"samples of shape {jnp.shape(x)} have shapes {jnp.shape(log_p)} and {log_q.shape}. "
+            "`distrax.Independent(q, 1)` turns a batch axis into an event axis."
+        )
+    return jnp.asarray(log_p) - log_q
 
 
 def estimate_kl(
@@ -59,7 +73,7 @@ def estimate_kl(
     `sqrt(num_samples)`.
 
     Raises:
-        ValueError: `seed` is missing.
+        ValueError: `seed` is missing, or the shapes of p and q do not fit.
         TypeError: an unknown argument.
     """
     if unknown:

@@ -63,8 +63,8 @@ class Softplus(Bijector):
 
     Stable in both directions up to 1e4 and beyond. In `inverse`, a value outside the support,
     y <= low, has a log-det of -inf, a finite image and zero gradients, so a density built on it is
-    exactly zero there. `forward` stays inside: far out (in float32 below x = -87) it returns the
-    smallest number above `low` that is not subnormal.
+    exactly zero there. `forward` stays inside: where softplus rounds to zero (in float32 below
+    x = -87, if `low` is 0), it returns the next number above `low`, and never a subnormal one.
 
     Elementwise; both directions are in closed form and cost the same.
 

@@ -20,7 +20,7 @@ _FEW = 1e-3  # share of samples that may have the value of the outermost one
 
 
 class Audit(NamedTuple):
-    """Errors of a trained flow; `print` shows them, and what is wrong.
+    """Numerical errors of a trained flow, and a list of problems.
 
     All errors are relative where the value exceeds 1. They are the worst over all events and
     samples.
@@ -30,12 +30,12 @@ class Audit(NamedTuple):
         round_trip_of_samples: of `forward(inverse(y))` for samples y.
         log_det: sum of the log-dets of both directions, which should be zero.
         log_prob: `log_prob(y)` minus the log-density that `sample_and_log_prob` returned with y.
-        impossible: share of the data without a finite log-density.
-        outside: `[*event_shape]`, share of the data beyond all samples, in each dimension: mass
-            that the flow does not reach.
-        at_ends: `[*event_shape]`, share of samples that have the very value of the outermost one:
-            mass that rounding has moved to the end of a support or a spline.
-        problems: what is wrong, in words; empty if nothing is.
+        impossible: fraction of events with a non-finite log-density.
+        outside: `[*event_shape]`, fraction of events outside the range of the samples, per
+            dimension.
+        at_ends: `[*event_shape]`, fraction of samples exactly at the smallest or largest value, per
+            dimension; a sign of rounding at the end of a support or spline.
+        problems: descriptions of all problems found; empty if there are none.
     """
 
     round_trip: float
@@ -67,24 +67,26 @@ def audit(
     tolerance: float = 1e-3,
     batch_size: int | None = None,
 ) -> Audit:
-    """Check the numerics of a trained flow on data, and whether it reaches them.
+    """Check a trained flow for numerical errors, and whether its samples cover the data.
 
     It compares both directions with each other, and the range of samples with that of the data.
-    Whether the density is right is up to `calibration` and held-out likelihoods.
+    Whether the density is right is up to `calibration` and held-out likelihoods. On a circle, an
+    event at the cut may come back at the other end, which counts as an error.
 
     Args:
-        flow: the flow; its layers draw no random numbers.
+        flow: the flow, without random layers or integer events.
         params: its parameters.
         x: `[N, *event_shape]`, data, best held out.
         context: `[N, C]` or None.
         key: random key, or an integer seed.
-        num_samples: number of samples, of rows of the context in turn if there is one.
+        num_samples: number of samples; of rows of the context, evenly spread, if there is one.
         tolerance: errors above it are problems.
         batch_size: number of events at a time, if memory is short; see `Flow`.
 
     Raises:
         ValueError: `x` is not a non-empty batch of events, `num_samples` is not a positive integer,
-            `tolerance` not above 0, or the flow has integer events or random layers.
+            `tolerance` not above 0, `context` has another number of rows, or the flow has integer
+            events or random layers.
 
     Example:
         >>> import distrax_flows as dxf, jax
@@ -101,67 +103,48 @@ def audit(
         raise ValueError("`flow` must have real events; flows of integers have noise in each pass.")
     if np.ndim(x) != 1 + len(events.shape) or np.shape(x)[0] == 0:
         raise ValueError(f"`x` must be a non-empty batch of events; got {np.shape(x)=}.")
+    if context is not None and np.shape(context)[:-1] != np.shape(x)[:1]:
+        raise ValueError(
+            f"`context` must have a row for each event; got {np.shape(context)=} for events "
+            f"of shape {np.shape(x)}."
+        )
     x = jnp.asarray(x)
-    log_p = flow.log_prob(params, x, context, batch_size=batch_size)
-    y_context = context
-    shape: tuple[int, ...] = (num_samples,)
+    sample_shape, y_context = (num_samples,), context
     if context is not None:
-        y_context, shape = jnp.asarray(np.resize(context, (num_samples, *context.shape[1:]))), ()
+        chosen = np.arange(num_samples) * len(x) // num_samples
+        sample_shape, y_context = (), jnp.asarray(context)[chosen]
     y, log_q = flow.sample_and_log_prob(
-        params, as_key(key), shape, y_context, batch_size=batch_size
+        params, as_key(key), sample_shape, y_context, batch_size=batch_size
     )
-    possible = np.isfinite(log_p)
+    possible = np.isfinite(flow.log_prob(params, x, context, batch_size=batch_size))
     trip = _round_trip(flow, params, x[possible], _rows(context, possible), batch_size)
     trip_of_samples = _round_trip(flow, params, y, y_context, batch_size)
     again = flow.log_prob(params, y, y_context, batch_size=batch_size)
     errors = {
         "round_trip": trip[0],
         "round_trip_of_samples": trip_of_samples[0],
-        "log_det": _worse(trip[1], trip_of_samples[1]),
+        "log_det": float(np.maximum(trip[1], trip_of_samples[1])),  # NaN if one is
         "log_prob": _relative(again - log_q, log_q),
     }
-    values, samples = (np.asarray(a).reshape(len(a), -1) for a in (x, y))
-    low, high = samples.min(axis=0), samples.max(axis=0)
-    outside = ((values < low) | (values > high)).mean(axis=0)
-    at_ends = np.maximum((samples == low).mean(axis=0), (samples == high).mean(axis=0))
-    at_ends = np.where(at_ends * num_samples > 1, at_ends, 0)
-    impossible = float(1 - possible.mean())
     problems = [
-        f"`{name}` is {error:.2g}, above the tolerance of {tolerance:.2g}: {_REMEDY}"
+        f"`{name}` is {error:.2g}, above the tolerance of {tolerance:.2g}: layers are steep there. "
+        "Bound their scales, standardise the data, or use float64."
         for name, error in errors.items()
         if not error <= tolerance
     ]
-    if impossible:
+    if not possible.all():
         problems.append(
-            f"{impossible:.2%} of the data have no finite log-density: they lie outside of the "
-            "support, or a layer overflows; `flow.trace` shows where."
+            f"{(~possible).sum()} of {len(x)} events have no finite log-density: they lie outside "
+            "of the support, or a layer overflows; `flow.trace` shows where."
         )
-    far = outside > _plausible_share(len(x), num_samples)
-    if far.any():
-        d = int(np.argmax(outside))
-        problems.append(
-            f"{outside[d]:.2%} of the data lie beyond all samples in dimension {d}, which end at "
-            f"{low[d]:.4g} and {high[d]:.4g}. Let the flow reach beyond the interval of its "
-            "splines, by `families.chain(families.affine(), families.spline())`, a wider range, or "
-            "`standardize=True`; or choose another support."
-        )
-    if (at_ends > _FEW).any():
-        d = int(np.argmax(at_ends))
-        problems.append(
-            f"{at_ends[d]:.2%} of the samples have the value of the outermost one in dimension "
-            f"{d}: rounding moved them there. Transform the data, such as by their logarithm, or "
-            "use float64."
-        )
+    outside, at_ends, more = _compare_ranges(np.asarray(x), np.asarray(y))
     return Audit(
         **errors,
-        impossible=impossible,
-        outside=outside.reshape(events.shape),
-        at_ends=at_ends.reshape(events.shape),
-        problems=tuple(problems),
+        impossible=float(1 - possible.mean()),
+        outside=outside,
+        at_ends=at_ends,
+        problems=(*problems, *more),
     )
-
-
-_REMEDY = "layers are steep there. Bound their scales, standardise the data, or use float64."
 
 
 def _round_trip(flow, params, x, context, batch_size) -> tuple[float, float]:
@@ -178,8 +161,33 @@ def _relative(error: jax.Array, value: jax.Array) -> float:
     return float(jnp.max(jnp.abs(error) / jnp.maximum(1, jnp.abs(value))))
 
 
-def _worse(first: float, second: float) -> float:
-    return float(np.maximum(first, second))  # NaN if one is
+def _compare_ranges(x: np.ndarray, y: np.ndarray) -> tuple[np.ndarray, np.ndarray, list[str]]:
+    """Return `outside` and `at_ends` of data x and samples y, and the problems that they show."""
+    low, high = y.min(axis=0), y.max(axis=0)
+    outside = ((x < low) | (x > high)).mean(axis=0)
+    at_ends = np.maximum((y == low).mean(axis=0), (y == high).mean(axis=0))
+    at_ends = np.where(at_ends * len(y) > 1, at_ends, 0)
+    problems = []
+    if (outside > _plausible_share(len(x), len(y))).any():
+        entry = np.unravel_index(np.argmax(outside), outside.shape)
+        problems.append(
+            f"{round(outside[entry] * len(x))} of {len(x)} events lie beyond all samples in "
+            f"{_name(entry)}, which end at {low[entry]:.4g} and {high[entry]:.4g}. Let the flow "
+            "reach beyond the interval of its splines, by `families.chain(families.affine(), "
+            "families.spline())`, a wider range, or `standardize=True`; or choose another support."
+        )
+    if (at_ends > _FEW).any():
+        entry = np.unravel_index(np.argmax(at_ends), at_ends.shape)
+        problems.append(
+            f"{at_ends[entry]:.2%} of the samples have the value of the outermost one in "
+            f"{_name(entry)}: rounding moved them there. Transform the data, such as by their "
+            "logarithm, or use float64."
+        )
+    return outside, at_ends, problems
+
+
+def _name(entry: tuple) -> str:
+    return f"x[{', '.join(str(int(i)) for i in entry)}]"
 
 
 def _rows(context, chosen):

@@ -1,4 +1,4 @@
-"""Calibration: whether data rank uniformly among samples of a flow."""
+"""Calibration of a flow by ranks of data among its samples."""
 
 import functools
 from collections.abc import Iterator, Sequence
@@ -21,13 +21,13 @@ _MOST_EVALUATIONS = 1_000_000  # of the binomial distribution at a time
 
 
 class Calibration(NamedTuple):
-    """Ranks of data among samples; uniform on 0..S, independently, if the samples are right.
+    """Ranks of events among samples: independent and uniform on 0..S if the flow is correct.
 
     Attributes:
         ranks: `[N, Q]`, for each event and quantity the number of samples below it; ties are broken
             at random.
         num_samples: number S of samples for each event.
-        names: of the Q quantities; see `calibration`.
+        names: names of the Q quantities; see `calibration`.
     """
 
     ranks: Int[np.ndarray, "N Q"]
@@ -36,16 +36,24 @@ class Calibration(NamedTuple):
 
     @property
     def p_values(self) -> Float[np.ndarray, " Q"]:
-        """`[Q]`, probability that uniform ranks deviate as much; at least 1/5001.
+        """`[Q]`, probability that uniform ranks deviate as much.
 
         The deviation of an empirical distribution function is the smallest two-sided binomial tail
-        probability over its points, and is compared with that of simulated uniform ranks.
+        probability over its points, and is compared with that of 5,000 sets of simulated ranks. If
+        it is beyond all of them, the p-value is the smaller of 1/5001 and a union bound.
+
+        Raises:
+            ValueError: `ranks` is not `[N, Q]`, or a rank is not from 0 to S.
         """
+        self._check()
         num_events = len(self.ranks)
         simulated = _simulated_deviations(num_events, self.num_samples)
         counts = np.stack([_cumulative(ranks, self.num_samples) for ranks in self.ranks.T])
-        as_far = simulated <= _deviation(counts, num_events)[:, None]
-        return (1 + as_far.sum(axis=1)) / (1 + len(simulated))
+        deviations = _deviation(counts, num_events)
+        num_as_far = (simulated <= deviations[:, None]).sum(axis=1)
+        p_values = (1 + num_as_far) / (1 + len(simulated))
+        union_bound = self.num_samples * deviations
+        return np.where(num_as_far == 0, np.minimum(p_values, union_bound), p_values)
 
     @property
     def p_value(self) -> float:
@@ -65,16 +73,17 @@ class Calibration(NamedTuple):
     def band(
         self, levels: Float[np.ndarray, " L"] | Sequence[float], confidence: float = 0.95
     ) -> tuple[np.ndarray, np.ndarray]:
-        """Return the band that holds a whole curve of coverage with that probability, `[L]` each.
+        """Return the simultaneous confidence band of the coverage curve, `[L]` each.
 
-        A curve leaves it somewhere exactly if its p-value is below `1 - confidence`.
+        A curve leaves it at some level `k / (S + 1)` exactly if its p-value is below
+        `1 - confidence`.
         """
         if not 0 < confidence < 1:
             raise ValueError(f"`confidence` must be between 0 and 1; got {confidence=}.")
         num_events = len(self.ranks)
         simulated = _simulated_deviations(num_events, self.num_samples)
-        tail = np.quantile(simulated, 1 - confidence) / 2
-        # Levels between those of neighbouring ranks have the coverage of the lower rank.
+        tail = np.quantile(simulated, 1 - confidence, method="lower") / 2
+        # A level counts as the nearest multiple of 1 / (S + 1), as in `coverage`.
         num_ranks = self.num_samples + 1
         exact = np.clip(np.floor(np.asarray(levels) * num_ranks + 0.5) / num_ranks, 0, 1)
         # The counts whose tails on both sides are likely enough.
@@ -82,6 +91,20 @@ class Calibration(NamedTuple):
         low = (scipy.special.bdtr(counts, num_events, exact) < tail).sum(axis=0)
         high = (scipy.special.bdtrc(counts - 1, num_events, exact) >= tail).sum(axis=0) - 1
         return low / num_events, high / num_events
+
+    def _check(self) -> None:
+        shape = np.shape(self.ranks)
+        if len(shape) != 2 or shape[0] == 0 or shape[1] != len(self.names):
+            raise ValueError(
+                f"`ranks` must be [N, Q], with a column for each of {len(self.names)} names; got "
+                f"ranks.shape={shape}."
+            )
+        low, high = np.min(self.ranks), np.max(self.ranks)
+        if low < 0 or high > self.num_samples:
+            raise ValueError(
+                f"`ranks` must be from 0 to {self.num_samples}, the number of samples; got ranks "
+                f"from {low} to {high}."
+            )
 
     def __str__(self) -> str:
         lines = [f"{name:12}{p:10.4f}" for name, p in zip(self.names, self.p_values, strict=True)]
@@ -98,7 +121,7 @@ def calibration(
     num_samples: int = 200,
     batch_size: int | None = None,
 ) -> Calibration:
-    """Rank held-out events among samples of a flow: PIT, SBC, HPD and TARP coverage in one.
+    """Rank held-out events among samples of a flow; covers PIT, SBC, HPD and TARP coverage.
 
     Each event is compared with `num_samples` samples of its own, given its context. If the flow is
     the distribution of the events, all ranks are uniform. The quantities that are ranked:
@@ -106,12 +129,12 @@ def calibration(
     - "x[0]", "x[1]", ...: the coordinates. Given contexts, these are the ranks of simulation-based
       calibration; without, the probability integral transforms of the marginals.
     - "hpd": minus the log-density. Its coverage is that of the regions of highest density.
-    - "tarp": the distance to a reference point, in standard deviations of the samples. The
-      reference of an event is an earlier event, the one whose context is nearest. So ranks are
-      uniform and independent for the right flow, and not for one that ignores its context, to
-      which the other quantities may be blind.
+    - "tarp": the distance to a reference point, in standard deviations. The reference is the
+      earlier event with the nearest context (the previous event without contexts). Ranks are then
+      independent and uniform for the correct flow. A flow that ignores its context fails this test,
+      though it may pass the others.
 
-    A large p-value is no proof: each quantity is blind to some errors.
+    A large p-value does not prove correctness: every quantity is insensitive to some errors.
 
     Args:
         flow: the flow.
@@ -155,7 +178,7 @@ def calibration(
             f"`context` must have a row for each event; got {np.shape(context)=} for "
             f"{num_events} events."
         )
-    points = np.asarray(x, np.float64).reshape(num_events, -1)
+    points = np.asarray(x).reshape(num_events, -1)
     bad = np.flatnonzero(np.isnan(points).any(axis=1))
     if bad.size:
         raise ValueError(
@@ -167,23 +190,34 @@ def calibration(
     samples, log_q = flow.sample_and_log_prob(
         params, sample_key, shape, context, batch_size=batch_size
     )
-    log_p = flow.log_prob(params, x, context, key=density_key, batch_size=batch_size)
-    samples = np.asarray(samples, np.float64).reshape(num_samples, num_events, -1)
-    references = points[_earlier_neighbours(context, num_events)]
-    scale = samples.std(axis=(0, 1))
-    scale = np.where(scale > 0, scale, 1)
-    distances = [np.linalg.norm((y - references) / scale, axis=-1) for y in (samples, points)]
+    density_keys = jax.random.split(density_key)
+    log_p = flow.log_prob(params, x, context, key=density_keys[0], batch_size=batch_size)
+    if flow.draws_random_numbers(params, context):
+        # Estimates of densities, which are comparable only if they are made in the same way.
+        log_q = flow.log_prob(params, samples, context, key=density_keys[1], batch_size=batch_size)
+    samples = np.asarray(samples).reshape(num_samples, num_events, -1)
+    distances = _distances(samples, points, _earlier_neighbours(context, num_events))
+    seeds = jax.random.key_data(jax.random.split(key, 3))
+    ranks = [
+        rank_among(among, value, np.asarray(seed))
+        for (among, value), seed in zip(
+            [
+                (samples, points),
+                (-np.asarray(log_q)[..., None], -np.asarray(log_p)[..., None]),
+                distances,
+            ],
+            seeds,
+            strict=True,
+        )
+    ]
     names = [f"x[{','.join(map(str, i))}]" for i in np.ndindex(event_shape)]
-    among = np.concatenate([samples, -np.asarray(log_q)[..., None], distances[0][..., None]], -1)
-    value = np.concatenate([points, -np.asarray(log_p)[:, None], distances[1][:, None]], -1)
-    seed = np.asarray(jax.random.key_data(key))
-    return Calibration(rank_among(among, value, seed), num_samples, (*names, "hpd", "tarp"))
+    return Calibration(np.concatenate(ranks, axis=1), num_samples, (*names, "hpd", "tarp"))
 
 
 def rank_among(
     samples: Float[np.ndarray, "S N Q"], x: Float[np.ndarray, "N Q"], seed: int | np.ndarray = 0
 ) -> Int[np.ndarray, "N Q"]:
-    """Return the number of samples below each value; ties are broken at random.
+    """Return the number of samples below each value, breaking ties at random.
 
     Args:
         samples: `[S, N, Q]`.
@@ -191,20 +225,40 @@ def rank_among(
         seed: seed of the ties.
 
     Raises:
-        ValueError: a value or a sample is NaN.
+        ValueError: the shapes do not fit, or a value or a sample is NaN.
     """
+    if np.ndim(samples) != 3 or np.shape(samples)[1:] != np.shape(x):
+        raise ValueError(
+            "`samples` must be [S, N, Q] for `x` of shape [N, Q]; got "
+            f"{np.shape(samples)=}, {np.shape(x)=}."
+        )
     if np.isnan(x).any() or np.isnan(samples).any():
         raise ValueError(
-            f"Ranks need numbers; got NaN in {np.isnan(x).any(axis=-1).sum()} events and "
-            f"{np.isnan(samples).any(axis=(0, 2)).sum()} sets of samples. `flow.trace` shows where "
-            "it arises."
+            f"`samples` and `x` must not hold NaN; got it in {np.isnan(x).any(axis=-1).sum()} "
+            f"events and {np.isnan(samples).any(axis=(0, 2)).sum()} sets of samples. `flow.trace` "
+            "shows where it arises."
         )
     ties = (samples == x).sum(axis=0)
     return (samples < x).sum(axis=0) + np.random.default_rng(seed).integers(0, ties + 1)
 
 
+def _distances(samples: np.ndarray, points: np.ndarray, nearest: np.ndarray):
+    """Return distances from references, `[S, N, 1]` of samples and `[N, 1]` of the points."""
+    # Of all, so that a point is treated like its samples.
+    scale = np.concatenate([samples, points[None]]).std(axis=(0, 1), dtype=np.float64)
+    scale = np.where(scale > 0, scale, 1).astype(samples.dtype)
+    references = points[nearest] / scale
+    distances = [
+        np.linalg.norm(values / scale - references, axis=-1, keepdims=True)
+        for values in (samples, points)
+    ]
+    # The first event has no reference: its rank is random.
+    distances[0][:, 0] = distances[1][0] = 0
+    return distances
+
+
 def _earlier_neighbours(context, num_events: int) -> np.ndarray:
-    """Return for each event the earlier one of the nearest context; for the first one, itself."""
+    """Return the index of the earlier event with the nearest context; 0 for the first event."""
     if context is None:
         return np.maximum(np.arange(num_events) - 1, 0)
     context = np.asarray(context, np.float64)

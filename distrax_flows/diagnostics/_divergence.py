@@ -17,7 +17,8 @@ def kl_divergence(
 ) -> Estimate:
     """Estimate `KL(p || q) = E_p[log p(x) - log q(x)]` by Monte Carlo, with its standard error.
 
-    Unbiased. Each direction sees what the other misses: `KL(data || flow)` grows where the flow has
+    Unbiased, except for flows with random layers, such as `flows.dequantized`, where it estimates a
+    bound. Each direction sees what the other misses: `KL(data || flow)` is large where the flow has
     too little density, `KL(flow || data)` where it has too much. Infinite if a sample of p has
     zero density under q.
 
@@ -32,7 +33,7 @@ def kl_divergence(
         The estimate and its standard error, of the batch shape of the distributions, in nats.
 
     Raises:
-        ValueError: `num_samples` is not an integer of at least 2.
+        ValueError: `num_samples` is not an integer of at least 2, or the shapes of p and q differ.
 
     Example:
         >>> import distrax, distrax_flows as dxf

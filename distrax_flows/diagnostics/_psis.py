@@ -20,9 +20,9 @@ class PSIS(NamedTuple):
         log_weights: `[S, ...]`, logarithms of the smoothed weights, not normalised.
         pareto_k: `[...]`, the shape k of the generalised Pareto distribution of the largest
             weights: they have `1/k` finite moments. Estimates from the weights are reliable below
-            `min(1 - 1 / log10(S), 0.7)`, and beyond repair above 1, where not even the mean is
-            finite. It is -inf if all weights in the tail are equal, and infinite if too few
-            samples have any weight, or fewer than 25 are given.
+            `min(1 - 1 / log10(S), 0.7)`, and useless above 1, where the mean is infinite. It is
+            -inf if all weights in the tail are equal up to rounding, infinite if too few samples
+            have any weight or fewer than 21 are given, and NaN if a weight is NaN or infinite.
     """
 
     log_weights: Float[Array, "S ..."]
@@ -36,8 +36,8 @@ def pareto_smooth(log_weights: Float[Array, "S ..."]) -> PSIS:
     are replaced by its quantiles, at most the largest weight. That trades the large variance of
     estimates for a small bias.
 
-    k-hat tells a proposal that is too narrow from one that is not, which the effective sample size
-    does not. Like all weights, it is blind to regions without samples.
+    k-hat detects proposals whose tails are too light, which the effective sample size may miss. It
+    cannot detect regions without samples.
 
     Args:
         log_weights: `[S, ...]`, logarithms of weights, `log p(x) - log q(x)` for samples x of q;
@@ -47,9 +47,8 @@ def pareto_smooth(log_weights: Float[Array, "S ..."]) -> PSIS:
         ValueError: `log_weights` has no axis.
 
     Reference:
-        Vehtari et al., "Pareto Smoothed Importance Sampling", 2024, section 2.4; Zhang & Stephens,
-        "A New and Efficient Estimation Method for the Generalized Pareto Distribution", 2009,
-        section 3.
+        Vehtari et al., "Pareto Smoothed Importance Sampling", 2024, section 3; Zhang & Stephens, "A
+        New and Efficient Estimation Method for the Generalized Pareto Distribution", 2009.
 
     Example:
         The weights of samples of N(0, 1) for the target N(0, s^2) have k = 1 - 1/s^2.
@@ -81,34 +80,39 @@ def _smooth(log_weights: jax.Array, size: int) -> tuple[jax.Array, jax.Array]:
     # Relative to the largest weight, so that nothing overflows.
     relative = jnp.exp(log_weights[order] - jnp.where(jnp.isfinite(largest), largest, 0))
     tail, cutoff = relative[-size:], relative[-size - 1]
-    excess = tail - cutoff
-    # Weights that are equal up to rounding have no tail.
-    is_equal = excess[-1] <= 10 * jnp.finfo(excess.dtype).eps
-    # Too few samples have any weight, if a quarter of the tail has none.
-    is_sparse = excess[size // 4] <= 0
-    is_usual = ~(is_equal | is_sparse)
+    excess, info = tail - cutoff, jnp.finfo(tail.dtype)
+    is_undefined = jnp.isnan(log_weights).any() | (largest == jnp.inf)
+    # Rounding of log-densities is far below this share of a weight.
+    is_equal = excess[-1] <= math.sqrt(float(info.eps))
+    is_sparse = (tail[_quarter(size)] <= info.tiny) | (largest == -jnp.inf)
+    is_usual = ~(is_undefined | is_equal | is_sparse)
     k, scale = _fit_pareto(jnp.where(is_usual, excess, jnp.arange(1.0, size + 1)))
     quantiles = (jnp.arange(size) + 0.5) / size
     # scale ((1 - q)^-k - 1) / k, also near k = 0
     safe_k = jnp.where(jnp.abs(k) < 1e-4, 1e-4, k)
     fitted = cutoff + scale * jnp.expm1(-safe_k * jnp.log1p(-quantiles)) / safe_k
-    tail = jnp.where(is_usual, jnp.minimum(fitted, 1.0), tail)
-    log_tail = largest + jnp.log(tail)
-    kept = jnp.where(is_usual, log_tail, log_weights[order[-size:]])
-    k = jnp.where(is_equal, -jnp.inf, jnp.where(is_sparse, jnp.inf, k))
-    k = jnp.where(jnp.isnan(log_weights).any() | (largest == jnp.inf), jnp.nan, k)
-    return log_weights.at[order[-size:]].set(kept), jnp.where(largest == -jnp.inf, jnp.inf, k)
+    log_tail = largest + jnp.log(jnp.minimum(fitted, 1.0))
+    smoothed = log_weights.at[order[-size:]].set(log_tail)
+    k = jnp.select([is_undefined, is_sparse, is_equal], [jnp.nan, jnp.inf, -jnp.inf], k)
+    return jnp.where(is_usual, smoothed, log_weights), k
+
+
+def _quarter(size: int) -> int:
+    """Return the index of the first quartile of sorted values."""
+    return int(size / 4 + 0.5) - 1
 
 
 def _fit_pareto(excess: jax.Array) -> tuple[jax.Array, jax.Array]:
-    """Return shape and scale of a generalised Pareto distribution, from sorted positive values.
+    """Return shape and scale of a generalised Pareto distribution, from sorted excesses.
 
-    The posterior mean over a grid of profile likelihoods; the shape is drawn towards 1/2.
+    The posterior mean over a grid of profile likelihoods. The shape is shrunk towards 1/2.
     """
     size = len(excess)
     num_points = 30 + math.isqrt(size)
     grid = 1 - jnp.sqrt(num_points / (jnp.arange(1, num_points + 1) - 0.5))
-    points = grid / (3 * excess[int(size / 4 + 0.5) - 1]) + 1 / excess[-1]
+    # Rounded weights may tie with the cutoff: then their quartile is zero.
+    least = jnp.min(jnp.where(excess > 0, excess, jnp.inf))
+    points = grid / (3 * jnp.maximum(excess[_quarter(size)], least)) + 1 / excess[-1]
     shapes = jnp.mean(jnp.log1p(-points[:, None] * excess), axis=1)
     log_likelihoods = size * (jnp.log(-points / shapes) - shapes - 1)
     point = jnp.sum(points * jax.nn.softmax(log_likelihoods))

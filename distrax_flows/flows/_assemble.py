@@ -1,5 +1,6 @@
 """The parts that all builders share: options, layers, base, support and standardisation."""
 
+import contextlib
 from collections.abc import Callable, Sequence
 from typing import Annotated, Any, TypedDict
 
@@ -118,6 +119,14 @@ class FlowOptions(TypedDict, total=False):
             "if None. Bijectors compute in the policy's output dtype.",
         ),
     ]
+    name: Annotated[
+        str | None,
+        Option(
+            None,
+            "Haiku scope of the flow's parameters, `name/...`, to tell several flows of one "
+            "transform apart; none if None.",
+        ),
+    ]
 
 
 def assemble(
@@ -139,6 +148,19 @@ def assemble(
     arguments are those of `FlowOptions`.
     """
     options = resolve(FlowOptions, given)
+    scope = contextlib.nullcontext() if options.name is None else hk.name_scope(options.name)
+    with scope:
+        return _assemble(event_shape, make_layers, family, coupled, batch_shape, options)
+
+
+def _assemble(
+    event_shape: int | Shape,
+    make_layers: Callable[[Layers], Layer],
+    family: Family | None,
+    coupled: bool,
+    batch_shape: Shape,
+    options: Any,
+) -> Transformed:
     event_shape = as_event_shape(event_shape)
     event_ndims = len(event_shape)
     check_positive_int("num_layers", options.num_layers)

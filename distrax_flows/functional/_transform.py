@@ -13,6 +13,7 @@ import numpy as np
 
 from distrax_flows._core.arrays import as_floats
 from distrax_flows._core.checks import check_float_array
+from distrax_flows._core.keys import MissingKeyError
 from distrax_flows._core.types import Shape
 from distrax_flows.flows._transformed import Transformed
 from distrax_flows.functional._events import Events
@@ -125,7 +126,7 @@ class Call:
                 # Haiku has no public name for this error.
                 if type(error).__name__ != "MissingRNGError":
                     raise
-                raise ValueError(
+                raise MissingKeyError(
                     f"`key` must be given to `{method}`: {drawing.module or 'a layer'} of this "
                     f"flow needs random numbers, `flow.{method}(..., key=jax.random.key(0))`."
                 ) from None

@@ -106,6 +106,7 @@ class FlowDistribution(distrax.Distribution):
     def estimate_entropy(self, seed: int | jax.Array, num_samples: int = 10_000) -> Estimate:
         """Estimate the entropy `-E[log p(x)]`, `batch_shape`, in nats, by Monte Carlo.
 
+        For a flow with random layers, such as `flows.dequantized`, it is that of events and noise.
         Arguments and errors are those of `estimate_mean`.
         """
 
@@ -132,7 +133,7 @@ class FlowDistribution(distrax.Distribution):
             other_dist: a distribution over the same events, with `log_prob`.
             seed: random key or integer; required.
             num_samples: number of samples.
-            **kwargs: refused.
+            **kwargs: none are accepted.
 
         Raises:
             ValueError: `seed` is missing.

@@ -5,9 +5,10 @@ from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 import jax
+import jax.numpy as jnp
 from jaxtyping import Array, Float, Shaped
 
-from distrax_flows._core.keys import as_key, as_optional_key
+from distrax_flows._core.keys import MissingKeyError, as_key, as_optional_key
 from distrax_flows._core.mesh import check_mesh, check_rows, rows_sharding, with_automatic_axes
 from distrax_flows._core.types import ArrayLike, Shape
 from distrax_flows.functional._chunks import Chunks, cut
@@ -107,6 +108,18 @@ class Flow(_Built):
     def needs_context(self) -> bool:
         """Whether every method must be given a context."""
         return self._call.needs_context
+
+    def draws_random_numbers(
+        self, params: Params, context: Shaped[ArrayLike, "... C"] | None = None
+    ) -> bool:
+        """Return whether layers use random numbers, so that every method needs a key."""
+        events = self._call.events(context)
+        x = jax.ShapeDtypeStruct(events.shape, jnp.result_type(float))
+        try:
+            jax.eval_shape(lambda x: self.log_prob(params, x, context), x)
+        except MissingKeyError:
+            return True
+        return False
 
     def init(
         self,

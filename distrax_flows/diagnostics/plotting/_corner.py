@@ -7,6 +7,7 @@ import numpy as np
 import scipy.ndimage
 from jaxtyping import Float, Shaped
 
+from distrax_flows._core.checks import check_positive_int
 from distrax_flows._core.types import ArrayLike
 from distrax_flows.diagnostics.plotting._figures import COLORS, panels
 
@@ -37,8 +38,8 @@ def corner(
     Args:
         *sets: `[N, D]`, samples, such as data first and then samples of a flow; or posteriors for
             several contexts.
-        names: of the D dimensions.
-        labels: of the sets.
+        names: names of the dimensions.
+        labels: labels of the sets.
         truth: `[D]`, a point to mark.
         size: side of a panel, in inches.
         num: number of cells along each side of a panel.
@@ -53,6 +54,9 @@ def corner(
         >>> data, samples = np.random.default_rng(0).normal(size=(2, 1000, 3))
         >>> figure = dxf.diagnostics.plotting.corner(data, samples, labels=["data", "flow"])
     """
+    check_positive_int("num", num)
+    if not 0 <= tail < 0.5:
+        raise ValueError(f"`tail` must be at least 0 and below 0.5; got {tail=}.")
     arrays = _check_sets(sets)
     num_dims = arrays[0].shape[1]
     names = [f"x[{d}]" for d in range(num_dims)] if names is None else names
@@ -143,7 +147,7 @@ def _edges(columns: list[np.ndarray], num: int, tail: float) -> np.ndarray:
 
 def _contours(ax: "Axes", x: np.ndarray, y: np.ndarray, x_edges, y_edges, color: str) -> None:
     counts = np.histogram2d(x, y, [x_edges, y_edges])[0].T
-    counts = scipy.ndimage.gaussian_filter(counts, 0.7)  # for lines rather than crumbs
+    counts = scipy.ndimage.gaussian_filter(counts, 0.7)  # smooth the contours
     descending = np.sort(counts.ravel())[::-1]
     cumulative = descending.cumsum() / max(descending.sum(), 1e-30)
     levels = {

@@ -1,4 +1,4 @@
-"""Figures, and files of them."""
+"""Figures and image files."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -46,7 +46,7 @@ def panels(
         from matplotlib.figure import Figure
     except ImportError:
         raise ImportError(
-            "Pictures need matplotlib: `pip install 'distrax_flows[experiments]'`."
+            "Plots need matplotlib: `pip install 'distrax_flows[experiments]'`."
         ) from None
     figure = Figure(figsize=(size * num_columns, size * num_rows), dpi=dpi, layout="constrained")
     return figure, figure.subplots(num_rows, num_columns, squeeze=False)
@@ -103,14 +103,11 @@ def save_gif(
         last_seconds: duration of the last one.
 
     Raises:
-        ImportError: Pillow, which comes with matplotlib, is missing.
         ValueError: there is no image.
     """
-    try:
-        from PIL import Image
-    except ImportError:
-        raise ImportError("GIFs need Pillow: `pip install 'distrax_flows[experiments]'`.") from None
-    if not images:
+    from PIL import Image
+
+    if len(images) == 0:
         raise ValueError("`images` must hold at least one image; got none.")
     # One palette for all images, so that static parts do not flicker.
     palette = Image.fromarray(np.concatenate([images[0], images[-1]])).quantize(_GIF_COLORS)

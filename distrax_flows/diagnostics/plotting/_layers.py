@@ -1,4 +1,4 @@
-"""What a flow does to the plane, as a whole and layer by layer."""
+"""Plots of how a flow transforms the plane."""
 
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
@@ -28,7 +28,7 @@ def plot_grid(
     num_lines: int = 13,
     num_points: int = 200,
 ) -> None:
-    """Plot the image of a square grid of the base: how a flow of the plane bends it.
+    """Plot the image of a square grid in base space.
 
     Args:
         ax: matplotlib axes.
@@ -67,14 +67,14 @@ def plot_layers(
     layers: Sequence[LayerTrace],
     color_by: Shaped[ArrayLike, " N"] | Float[np.ndarray, " N"] | None = None,
 ) -> None:
-    """Plot the samples of the plane after each layer of a flow, from its input on.
+    """Plot 2-D samples at the input and after each layer.
 
     Args:
         axes: as many as there are layers, and one more.
         layers: `flow.trace(params, x)` of samples `[N, 2]`, or of samples of the base with
             `inverse=False`.
-        color_by: `[N]`, numbers that colour the points, so that the eye can follow them, such as
-            an angle; if None, a histogram is shown.
+        color_by: `[N]`, angles that colour the points, on a circle of colours, so that the eye can
+            follow them; if None, a histogram is shown.
 
     Raises:
         ValueError: there are not as many axes, or events are not pairs.
@@ -88,7 +88,7 @@ def plot_layers(
         >>> dxf.diagnostics.plotting.plot_layers(axes[0], layers)
     """
     panels = list(np.ravel(np.asarray(axes, dtype=object)))
-    if len(panels) != len(layers) + 1:
+    if not layers or len(panels) != len(layers) + 1:
         raise ValueError(
             f"`axes` must hold one more than there are layers, {len(layers) + 1}; got "
             f"{len(panels)}."

@@ -1,0 +1,48 @@
+"""Pictures of posteriors and of their calibration."""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+
+from distrax_flows.diagnostics import Calibration, plotting
+from experiments._summary import mean
+from experiments._table import Finished
+from experiments.sbi.tasks import TASKS
+
+_OBSERVATIONS = ("1", "2", "3")
+
+
+def draw_posteriors(path: Path, fits: Sequence[Finished]) -> None:
+    """Two parameters of three posteriors of each task: the reference, and the flow below it."""
+    tasks = list(dict.fromkeys(fit.row["task"] for fit in fits))
+    figure, axes = plotting.panels(2 * len(_OBSERVATIONS), len(tasks), size=1.7)
+    for column, task in zip(axes.T, tasks, strict=True):
+        same = [fit for fit in fits if fit.row["task"] == task]
+        shown = [fit for fit in same if fit.row["observation"] in _OBSERVATIONS]
+        c2st = mean([fit.row for fit in same], "c2st")
+        column[0].set_title(f"{task}\nC2ST {c2st:.3f} [{TASKS[task]().published_c2st}]", fontsize=8)
+        for fit, pair in zip(shown, column.reshape(-1, 2), strict=True):
+            kept = fit.result["posterior"]
+            bounds = plotting.sample_bounds(kept["reference"][:, :2])
+            for ax, name in zip(pair, ("reference", "samples"), strict=True):
+                plotting.plot_samples(ax, kept[name][:, :2], bounds, num=60)
+    for row, ax in enumerate(axes[:, 0]):
+        ax.set_ylabel(("reference", "flow")[row % 2], fontsize=8)
+    plotting.save_png(path, figure)
+
+
+def draw_calibration(path: Path, fits: Sequence[Finished]) -> None:
+    """Coverage by level for each task: parameters, highest density and TARP."""
+    num_columns = min(3, len(fits))
+    figure, axes = plotting.panels(-(-len(fits) // num_columns), num_columns, size=2.6)
+    for ax in axes.flat[len(fits) :]:
+        ax.remove()
+    for ax, fit in zip(axes.flat, fits, strict=False):
+        kept = fit.result["calibration"]
+        ranks = np.asarray(kept["ranks"])
+        coordinates = [f"x[{d}]" for d in range(ranks.shape[1] - 2)]
+        names = (*coordinates, "hpd", "tarp")
+        plotting.plot_calibration(ax, Calibration(ranks, int(kept["num_samples"]), names))
+        ax.set_title(fit.row["task"], fontsize=9)
+    plotting.save_png(path, figure)
