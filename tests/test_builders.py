@@ -69,7 +69,7 @@ def test_contexts_are_standardised_with_the_data(name):
 # Names
 
 
-@pytest.mark.parametrize("name", BUILDERS)
+@each()
 def test_names_come_before_all_parameters(name):
     options = BUILDERS[name] | {"name": "prior", "standardize": True}
     flow = dxf.transform(lambda: getattr(dxf.flows, name)(2, **options))

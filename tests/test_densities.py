@@ -137,7 +137,11 @@ def test_density_integrates_to_one(name):
     assert mass.sum() == pytest.approx(1, abs=1e-4)
 
 
-@pytest.mark.parametrize("name", NAMES)
+# Its quadrature takes seconds.
+@pytest.mark.parametrize(
+    "name",
+    [pytest.param(name, marks=[pytest.mark.slow] * (name == "2spirals")) for name in NAMES],
+)
 def test_entropy_is_that_of_the_density(name):
     grid, mass, _ = evaluated(name)
     entropy = -np.sum(mass * np.where(mass > 0, grid, 0))

@@ -33,7 +33,7 @@ def loaded(path):
     return namespace["params"], namespace["methods"]
 
 
-@pytest.mark.parametrize("num_rows", [1, 5])
+@pytest.mark.parametrize("num_rows", [pytest.param(1, marks=pytest.mark.slow), 5])
 def test_exported_methods_are_those_of_the_flow(num_rows, tmp_path):
     flow = dxf.transform(
         lambda context: flows.nsf_coupling(2, context=context, num_bins=4, **SMALL)

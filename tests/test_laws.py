@@ -31,7 +31,7 @@ UNUSED = {
 # A closure over parameters is a new function each time: only such a conditioner retraces.
 BROKEN = {("autoregressive_by_passes", "jit_traces_once"): "got 2, expected 1"}
 
-# Rows that differ from another one in an option only.
+# Rows that differ from another one in an option, a size or a family only.
 VARIANTS = {
     "spline_lower_identity",
     "spline_upper_identity",
@@ -39,6 +39,23 @@ VARIANTS = {
     "spline_of_one_bin",
     "scale_by_one_number",
     "rotation_of_a_plane",
+    "bernstein_of_degree_2",
+    "autoregressive_narrow",
+    "autoregressive_of_one",
+    "autoregressive_bernstein",
+    "autoregressive_logistic_mixture",
+    "planar_softplus",
+    "planar_arctan_of_one",
+    "radial_of_three",
+    "sylvester_permuted",
+    "householder_of_two",
+    "householder_of_more_than_dimensions",
+    "lu_linear_permuted",
+    "lu_linear_of_one",
+    "reshape_to_vectors",
+    "squeeze_by_three",
+    "squeeze_to_a_checkerboard",
+    "scan_chain_of_matrices",
 }
 
 # These do not apply to every row.

@@ -21,7 +21,7 @@ LEVELS = [
     (r"(networks|bijectors|densities)/|(families|supports)\.py", 1),
     (r"(modules|bases)/", 2),
     (r"(flows|functional)/", 3),
-    (r"(training|diagnostics|testing)/|saving\.py", 4),
+    (r"(training|diagnostics|testing)/|(saving|exporting)\.py", 4),
 ]
 
 

@@ -71,6 +71,7 @@ def test_gaussians():
     assert_moments(simulated("gaussian_linear", linear), linear, 0.1 * np.eye(10))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("theta", [(0.4, 0.125), (1.2, 0.2), (0.1, 0.15)])
 def test_sir(theta):
     contact, recovery = theta
