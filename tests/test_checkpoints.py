@@ -225,6 +225,7 @@ def run_child(code: str) -> subprocess.CompletedProcess:
     return subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
 
 
+@pytest.mark.slow
 def test_a_full_disk_is_reported_and_older_checkpoints_stay(tmp_path):
     # No file may grow beyond 100 bytes between steps 10 and 20: as if the disk were full.
     child = run_child(
@@ -266,6 +267,7 @@ def test_a_full_disk_is_reported_and_older_checkpoints_stay(tmp_path):
         assert_same(dxf.fit(FLOW, X, **options), undisturbed)
 
 
+@pytest.mark.slow
 def test_ctrl_c_on_a_full_disk_keeps_the_fit(tmp_path):
     child = run_child(
         f"""

@@ -58,7 +58,7 @@ def test_normalisers(target):
     assert target.log_z == pytest.approx(LOG_Z[target.name], abs=5e-5)
 
 
-@pytest.mark.parametrize("name", ["u1", "u2"])
+@pytest.mark.parametrize("name", [pytest.param("u1", marks=pytest.mark.slow), "u2"])
 def test_scores(name):
     """Of a flow that knows nothing yet, a normal on the support, against quadratures."""
     target, settings = TARGETS[name], Settings(num_layers=2, hidden_sizes=(4,))

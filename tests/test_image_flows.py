@@ -115,7 +115,7 @@ def test_networks_compute_in_the_dtypes_of_their_policy():
 
 each_builder = pytest.mark.parametrize(
     "name",
-    ["glow", "patches", *(pytest.param(n, marks=pytest.mark.slow) for n in ("realnvp", "nsf"))],
+    ["glow", *(pytest.param(n, marks=pytest.mark.slow) for n in ("realnvp", "nsf", "patches"))],
 )
 
 
