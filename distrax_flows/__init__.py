@@ -67,6 +67,7 @@ from distrax_flows.bijectors import (
     coupling_tree,
 )
 from distrax_flows.exporting import export
+from distrax_flows.functional._pull_back import pull_back
 from distrax_flows.functional._trace import LayerTrace
 from distrax_flows.functional._transform import transform, transform_with_state
 from distrax_flows.functional.distribution import FlowDistribution
@@ -135,6 +136,7 @@ __all__ = [
     "load",
     "modules",
     "networks",
+    "pull_back",
     "save",
     "supports",
     "testing",
