@@ -274,6 +274,10 @@ def _inverse(flow: distrax.Transformed, x):
     return flow.bijector.inverse_and_log_det(x)
 
 
+def _log_prob_base(flow: distrax.Transformed, z):
+    return flow.distribution.log_prob(z)
+
+
 def _sample_base(flow: distrax.Transformed, key, sample_shape):
     return flow.distribution.sample(seed=key, sample_shape=sample_shape)
 
@@ -311,6 +315,7 @@ def _trace(flow: distrax.Transformed, x, inverse: bool):
 
 _METHODS = {
     "log_prob": _log_prob,
+    "log_prob_base": _log_prob_base,
     "forward": _forward,
     "inverse": _inverse,
     "sample": _sample,
