@@ -128,7 +128,7 @@ def tuned_step_sizes(
         z_key, key = jax.random.split(key)
         z = sample(z_key, _TUNING_SAMPLES)
         annealed = anneal(log_densities, z, key, step_sizes, annealing)
-        rate = 3.0 / (1 + 0.1 * round_)
+        rate = 1.0 / (1 + 0.1 * round_)
         return annealing.adapt(step_sizes, annealed.acceptance, rate), None
 
     start = jnp.full(annealing.num_temperatures, 0.3)
