@@ -10,7 +10,7 @@ import distrax_flows as dxf
 from distrax_flows.diagnostics import evidence
 from distrax_flows.training import FAB, Annealing, LogVariance, ReverseKL, Target
 
-SMALL = FAB(num_new=32, buffer_size=512, annealing=Annealing(2, 3))
+SMALL = FAB(num_new=64, num_replays=4, buffer_size=512, annealing=Annealing(2, 3))
 
 
 def test_log_variance_has_the_gradient_of_reverse_kl():

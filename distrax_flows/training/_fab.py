@@ -16,7 +16,7 @@ from distrax_flows.training.objectives import Loss
 __all__ = ["FAB", "Replay"]
 
 _MAX_RATIO = 10.0  # of densities before and now, in the loss
-_ADAPTATION = 0.05
+_ADAPTATION = 0.1
 
 
 class Replay(NamedTuple):
@@ -26,15 +26,19 @@ class Replay(NamedTuple):
         x: samples, `[B, ..., *event_shape]`.
         log_weights: their log-weights for p^2 / q, `[B, ...]`.
         log_q: their log-densities under the flow for which these weights hold, `[B, ...]`.
-        next: the row that is replaced next.
         step_sizes: of each temperature.
+        acceptance: of each temperature, for the newest samples.
+        ess: effective share of the newest samples.
+        step: number of steps done.
     """
 
     x: Float[Array, "B ..."]
     log_weights: Float[Array, "B ..."]
     log_q: Float[Array, "B ..."]
-    next: Int[Array, ""]
     step_sizes: Float[Array, " K"]
+    acceptance: Float[Array, " K"]
+    ess: Float[Array, ""]
+    step: Int[Array, ""]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -44,16 +48,17 @@ class FAB:
         - sum_i w_i log q(x_i),    x_i from annealing q to p^2 / q,    w_i its weights
 
     It covers the mass of p: where q is too small, weights are large. p^2 / q, rather than p, gives
-    these weights the least variance. Each step anneals a few new samples and puts them into a
-    buffer, from which `num_samples` are replayed in proportion to their weights. Weights follow q
-    as it changes. The loss is no estimate of the divergence; `history.extras["ess"]`, the effective
+    these weights the least variance. New samples are annealed every few steps and replace the
+    oldest of a buffer, from which each step replays `num_samples` in proportion to their weights.
+    Weights follow q as it changes. The loss is no estimate of the divergence; `history.extras["ess"]`, the effective
     share of the new samples, rises to 1.
 
     It needs a flow that is fast in both directions, such as couplings, and whose start covers the
     modes roughly: annealing moves samples only as far as gradients of p show the way.
 
     Attributes:
-        num_new: number of samples annealed in each step (for each row of the context).
+        num_new: number of samples annealed at a time (for each row of the context).
+        num_replays: number of steps between; several fits at once anneal in each step.
         buffer_size: B, the number of samples in the buffer.
         annealing: the path to p^2 / q; `resample` must be False.
 
@@ -75,12 +80,14 @@ class FAB:
         True
     """
 
-    num_new: int = 64
+    num_new: int = 256
+    num_replays: int = 8
     buffer_size: int = 8192
     annealing: Annealing = Annealing(num_temperatures=4)
 
     def __post_init__(self):
         check_positive_int("num_new", self.num_new)
+        check_positive_int("num_replays", self.num_replays)
         check_positive_int("buffer_size", self.buffer_size)
         if self.buffer_size < self.num_new:
             raise ValueError(
@@ -95,44 +102,63 @@ class FAB:
         tune_key, key = jax.random.split(key)
         log_densities, sample = self._path(flow, params, target)
         step_sizes = tuned_step_sizes(log_densities, sample, tune_key, self.annealing)
-        x, log_w, log_q, _ = self._anneal(flow, params, target, key, step_sizes, self.buffer_size)
-        return Replay(x, log_w, log_q, jnp.zeros((), jnp.int32), step_sizes)
+        x, log_w, log_q, acceptance = self._anneal(
+            flow, params, target, key, step_sizes, self.buffer_size
+        )
+        ess, step = jnp.zeros((), log_w.dtype), jnp.zeros((), jnp.int32)
+        return Replay(x, log_w, log_q, step_sizes, acceptance, ess, step)
 
     def __call__(self, flow: Flow, params: Params, target: Target, key: jax.Array) -> Loss:
         """Return the loss; see `Divergence`."""
-        anneal_key, replay_key = jax.random.split(key)
+        refill_key, replay_key = jax.random.split(key)
         held = jax.lax.stop_gradient(params)
         replay: Replay = target.memory
-        x, log_w, log_q, acceptance = self._anneal(
-            flow, held, target, anneal_key, replay.step_sizes, self.num_new
+        replay = jax.lax.cond(
+            replay.step % self.num_replays == 0,
+            lambda replay: self._refill(flow, held, target, refill_key, replay),
+            lambda replay: replay,
+            replay,
         )
-        rows = (replay.next + jnp.arange(self.num_new)) % self.buffer_size
-        replay = Replay(
-            x=replay.x.at[rows].set(x),
-            log_weights=replay.log_weights.at[rows].set(log_w),
-            log_q=replay.log_q.at[rows].set(log_q),
-            next=(replay.next + self.num_new) % self.buffer_size,
-            step_sizes=self.annealing.adapt(replay.step_sizes, acceptance, _ADAPTATION),
-        )
-        batch_shape = replay.log_weights.shape[1:]
         chosen = jax.random.categorical(
-            replay_key, replay.log_weights, axis=0, shape=(target.num_samples, *batch_shape)
+            replay_key,
+            replay.log_weights,
+            axis=0,
+            shape=(target.num_samples, *replay.log_weights.shape[1:]),
         )
         x, old_log_q = (take_rows(leaf, chosen) for leaf in (replay.x, replay.log_q))
         new_log_q = flow.log_prob(params, x, target.context)
         log_ratio = old_log_q - jax.lax.stop_gradient(new_log_q)
         loss = -jnp.mean(jnp.minimum(jnp.exp(log_ratio), _MAX_RATIO) * new_log_q)
         # The target p^2 / q changes with q.
+        log_weights = take_rows(replay.log_weights, chosen) + log_ratio
+        extras = {"ess": replay.ess, "acceptance": jnp.mean(replay.acceptance)}
         replay = replay._replace(
-            log_weights=_put(
-                replay.log_weights, chosen, take_rows(replay.log_weights, chosen) + log_ratio
-            ),
+            log_weights=_put(replay.log_weights, chosen, log_weights),
             log_q=_put(replay.log_q, chosen, old_log_q - log_ratio),
+            step=replay.step + 1,
         )
-        weights = jnp.exp(log_w - jnp.max(log_w, axis=0))
-        ess = jnp.mean(jnp.sum(weights, axis=0) ** 2 / jnp.sum(weights**2, axis=0)) / self.num_new
-        extras = {"ess": ess, "acceptance": jnp.mean(acceptance)}
         return Loss(loss, extras=extras, memory=replay)
+
+    def _refill(
+        self, flow: Flow, params: Params, target: Target, key: jax.Array, replay: Replay
+    ) -> Replay:
+        """Replace the oldest samples by new ones."""
+        x, log_w, log_q, acceptance = self._anneal(
+            flow, params, target, key, replay.step_sizes, self.num_new
+        )
+        first = replay.step // self.num_replays * self.num_new
+        rows = (first + jnp.arange(self.num_new)) % self.buffer_size
+        weights = jnp.exp(log_w - jnp.max(log_w, axis=0))
+        ess = jnp.sum(weights, axis=0) ** 2 / jnp.sum(weights**2, axis=0)
+        return Replay(
+            x=replay.x.at[rows].set(x),
+            log_weights=replay.log_weights.at[rows].set(log_w),
+            log_q=replay.log_q.at[rows].set(log_q),
+            step_sizes=self.annealing.adapt(replay.step_sizes, acceptance, _ADAPTATION),
+            acceptance=acceptance,
+            ess=jnp.mean(ess) / self.num_new,
+            step=replay.step,
+        )
 
     def _path(self, flow: Flow, params: Params, target: Target):
         """Return the log-densities of q and of p^2 / q in base coordinates, and samples of q."""
