@@ -7,8 +7,9 @@ import pytest
 from test_fit_to_density import EXACT, FLOW, KEY, LOG_Z, OPTIONS, log_density, two_modes
 
 import distrax_flows as dxf
+from distrax_flows import Annealing
 from distrax_flows.diagnostics import evidence
-from distrax_flows.training import FAB, Annealing, LogVariance, ReverseKL, Target
+from distrax_flows.training import FAB, LogVariance, ReverseKL, Target
 
 SMALL = FAB(num_new=64, num_replays=4, buffer_size=512, annealing=Annealing(2, 3))
 

@@ -43,6 +43,17 @@ class Annealing:
     Reference:
         Neal, "Annealed importance sampling", 2001; Del Moral et al., "Sequential Monte Carlo
         samplers", 2006.
+
+    Example:
+        >>> import distrax_flows as dxf, jax.numpy as jnp
+        >>> flow = dxf.transform(lambda: dxf.flows.realnvp(2))
+        >>> params = flow.init_without_data(0)
+        >>> found = dxf.diagnostics.evidence(
+        ...     flow, params, lambda x: -0.125 * jnp.sum(x**2, -1), key=1, num_samples=2_000,
+        ...     annealing=dxf.Annealing(num_temperatures=8),
+        ... )
+        >>> bool(abs(found.log_z - jnp.log(8 * jnp.pi)) < 3 * found.log_z_stderr)
+        True
     """
 
     num_temperatures: int = 8

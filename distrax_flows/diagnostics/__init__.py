@@ -7,7 +7,6 @@
 - Likelihoods of integers and of latent-variable models: `bits_per_dim`, `likelihood_bounds`.
 """
 
-from distrax_flows._core.annealing import Annealing
 from distrax_flows._core.monte_carlo import Estimate
 from distrax_flows.diagnostics import plotting
 from distrax_flows.diagnostics._audit import Audit, audit
@@ -26,7 +25,6 @@ from distrax_flows.diagnostics._two_sample import TwoSampleTest, c2st
 
 __all__ = [
     "PSIS",
-    "Annealing",
     "Audit",
     "BitsPerDim",
     "Calibration",

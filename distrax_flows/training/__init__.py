@@ -3,7 +3,6 @@
 `help(distrax_flows.fit)` shows all options; `TrainingOptions` defines them.
 """
 
-from distrax_flows._core.annealing import Annealing
 from distrax_flows.training._data import Batch
 from distrax_flows.training._fab import FAB
 from distrax_flows.training._run import TrainingOptions
@@ -13,7 +12,6 @@ from distrax_flows.training.optimizers import cosine_adam
 
 __all__ = [
     "FAB",
-    "Annealing",
     "Batch",
     "Divergence",
     "LogVariance",
