@@ -213,4 +213,3 @@ def take_rows(z: jax.Array, rows: jax.Array) -> jax.Array:
     """Return `z[rows[s, ...], ...]`, for rows `[R, ...]` chosen for each batch element."""
     rows = rows.reshape(rows.shape + (1,) * (z.ndim - rows.ndim))
     return jnp.take_along_axis(z, rows, axis=0)
-

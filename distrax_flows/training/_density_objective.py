@@ -49,9 +49,7 @@ class DensityObjective:
     forward_weight: float
     placement: Placement
 
-    def start(
-        self, flow: Flow, params: Params, context: jax.Array | None, key: jax.Array
-    ) -> Any:
+    def start(self, flow: Flow, params: Params, context: jax.Array | None, key: jax.Array) -> Any:
         """Return the first memory of the divergence; None if it has none."""
         start = getattr(self.divergence, "start", None)
         if start is None:

@@ -130,7 +130,9 @@ def _step(steps: Steps, state: TrainState, inputs: tuple[Any, jax.Array]):
         loss, *others = evaluate(steps.objective, steps.flow, params, batch, key)
         return loss, others
 
-    (loss, (extras, flow_state, memory)), grads = jax.value_and_grad(objective, has_aux=True)(trained)
+    (loss, (extras, flow_state, memory)), grads = jax.value_and_grad(objective, has_aux=True)(
+        trained
+    )
     norm = optax.tree.norm(grads)
     finite = jnp.isfinite(loss) & jnp.isfinite(norm)
     optimizer = optax.with_extra_args_support(steps.optimizer)
