@@ -50,8 +50,8 @@ class FAB:
     It covers the mass of p: where q is too small, weights are large. p^2 / q, rather than p, gives
     these weights the least variance. New samples are annealed every few steps and replace the
     oldest of a buffer, from which each step replays `num_samples` in proportion to their weights.
-    Weights follow q as it changes. The loss is no estimate of the divergence; `history.extras["ess"]`, the effective
-    share of the new samples, rises to 1.
+    Weights follow q as it changes. The loss is no estimate of the divergence;
+    `history.extras["ess"]`, the effective share of the new samples, rises to 1.
 
     It needs a flow that is fast in both directions, such as couplings, and whose start covers the
     modes roughly: annealing moves samples only as far as gradients of p show the way.
@@ -83,7 +83,7 @@ class FAB:
     num_new: int = 256
     num_replays: int = 8
     buffer_size: int = 8192
-    annealing: Annealing = Annealing(num_temperatures=4)
+    annealing: Annealing = dataclasses.field(default_factory=lambda: Annealing(4))
 
     def __post_init__(self):
         check_positive_int("num_new", self.num_new)

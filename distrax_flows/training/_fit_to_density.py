@@ -98,7 +98,8 @@ def fit_to_density(
     Raises:
         TypeError: `flow` has state, or `log_density` or `divergence` is not a function.
         ValueError: `log_density` returns the wrong shape; `annealing` with a divergence that has a
-            memory, which would hold weights of other temperatures; data that no flow can fit, as in `fit`;
+            memory, which would hold weights of other temperatures; data that no flow can fit, as in
+            `fit`;
             or an argument out of range.
         NonFiniteError: a loss or a gradient is NaN or infinite, for example because samples leave
             the support of p.

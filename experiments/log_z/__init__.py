@@ -9,8 +9,8 @@ flow, and a divergence. Estimates use 2,000 samples, as in FAB's tables, and are
 
 `results.csv` gets a row per target and seed:
 
-* log_z_error: mean over repetitions of the absolute error of log Z, in nats; log_z_bias: that of the
-  signed error;
+* log_z_error: mean over repetitions of the absolute error of log Z, in nats;
+* log_z_bias: mean of the signed error;
 * annealed_error, annealed_bias: the same by annealed importance sampling with four temperatures;
 * ess: effective sample size, as a share of the samples; pareto_k: k-hat of their weights;
 * modes: how many of the 40 Gaussians, or of the 2^4 combinations of the first four wells, the

@@ -15,8 +15,8 @@ from experiments.log_z.targets import TARGETS
 
 COLUMNS = (
     "target divergence seed num_layers hidden_sizes num_steps num_samples learning_rate num_draws "
-    "num_repeats log_z_error log_z_bias annealed_error annealed_bias ess annealed_ess pareto_k modes "
-    "num_params fit_seconds jax_version device"
+    "num_repeats log_z_error log_z_bias annealed_error annealed_bias ess annealed_ess pareto_k "
+    "modes num_params fit_seconds jax_version device"
 )
 
 

@@ -65,7 +65,7 @@ def fit(row: Row, settings: Settings) -> tuple[Row, Any]:
         num_params=num_parameters(fitted.params),
         fit_seconds=f"{seconds:.1f}",
     )
-    return cells | machine_cells(), {"x": x[:_NUM_SHOWN, list(target.shown)]}
+    return cells | machine_cells(), {"samples": {"x": x[:_NUM_SHOWN, list(target.shown)]}}
 
 
 # Cached, so that fits of all seeds share compiled code.

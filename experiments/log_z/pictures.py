@@ -15,7 +15,7 @@ def draw_samples(path: Path, fits: Sequence[Finished]) -> None:
     figure, axes = plotting.panels(1, len(fits), size=3)
     for ax, fit in zip(axes[0], fits, strict=True):
         target = TARGETS[fit.row["target"]]()
-        x = np.asarray(fit.result["x"])
+        x = np.asarray(fit.result["samples"]["x"])
         bounds = plotting.sample_bounds(x)
         plotting.plot_samples(ax, x, bounds, num=80)
         if target.modes is not None:
