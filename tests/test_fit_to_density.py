@@ -201,7 +201,8 @@ def test_draws_without_weight():
     assert found.elbo == -np.inf
     assert found.elbo_stderr == found.kl == np.inf
     np.testing.assert_allclose(found.ess, 5_000, rtol=0.05)
-    nothing = evidence(FLOW, EXACT, lambda x: jnp.full(x.shape[:-1], -jnp.inf), key=0)
+    with pytest.warns(UserWarning, match="k-hat inf, above 0.7"):
+        nothing = evidence(FLOW, EXACT, lambda x: jnp.full(x.shape[:-1], -jnp.inf), key=0)
     assert nothing.ess == 0
     assert nothing.log_z == nothing.elbo == -np.inf
     assert nothing.log_z_stderr == nothing.elbo_stderr == nothing.kl == np.inf
@@ -282,3 +283,28 @@ def test_draws_outside_of_the_support_are_explained():
     assert "with -inf" in message
     assert "The output of every layer is finite" in message
     assert "Give the flow the support of the density" in message
+
+
+@pytest.mark.parametrize("resample", [False, True])
+def test_annealing_improves_the_weights(resample):
+    params = {"~": {"shift": jnp.array([0.3, -2.8]), "log_scale": jnp.array([-0.2, 0.6])}}
+    annealing = dxf.Annealing(4, 3, resample)
+    plain = evidence(FLOW, params, log_density, key=KEY, num_samples=2_000)
+    found = evidence(
+        FLOW, params, log_density, key=KEY, num_samples=2_000, annealing=annealing, batch_size=500
+    )
+    for estimate in (plain, found):
+        assert abs(estimate.log_z - LOG_Z) < 4 * estimate.log_z_stderr
+    assert found.ess > 2 * plain.ess
+    assert found.elbo < found.log_z
+    assert plain.elbo < found.elbo
+    with_constant = evidence(
+        FLOW,
+        params,
+        lambda x: log_density(x) + 1e4,
+        key=KEY,
+        num_samples=2_000,
+        annealing=annealing,
+        batch_size=500,
+    )
+    np.testing.assert_allclose(with_constant.log_z - 1e4, found.log_z, atol=0.02)

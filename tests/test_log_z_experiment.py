@@ -87,6 +87,7 @@ def test_eight_schools():
 
 
 @pytest.mark.slow
+@pytest.mark.filterwarnings("ignore:The weights have k-hat")
 def test_log_z(tmp_path, monkeypatch, capsys):
     settings = Settings(quick=True, output=tmp_path)
     log_z.main(settings)

@@ -5,6 +5,8 @@ from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
+import numpy as np
+from jax.core import Tracer
 from jaxtyping import Array, Float, Shaped
 
 from distrax_flows._core.annealing import Annealing, anneal, tuned_step_sizes
@@ -12,6 +14,7 @@ from distrax_flows._core.arrays import as_floats
 from distrax_flows._core.checks import check_positive_int
 from distrax_flows._core.keys import as_key
 from distrax_flows._core.types import ArrayLike
+from distrax_flows._core.warn import warn
 from distrax_flows.diagnostics._ends import warn_of_ends
 from distrax_flows.diagnostics._psis import pareto_smooth
 from distrax_flows.functional._log_density import LogDensityFn, check_log_density
@@ -20,6 +23,8 @@ from distrax_flows.functional.flow import Flow, Params
 
 __all__ = ["Evidence", "evidence"]
 
+_BAD_K = 0.7  # Vehtari et al. 2024, section 3.2.4
+_LEAST_SAMPLES = 1_000  # for a warning
 _PILOT_SAMPLES = 64
 _LEAST_RUNS = 10  # of sequential Monte Carlo, for standard errors
 
@@ -72,9 +77,7 @@ def evidence(
     size and `kl` are those of the moved samples.
 
     Samples outside the support of p, with a log-density of -inf, have no weight. A log-density of
-    NaN makes all estimates NaN. If the flow ends where p continues, such as beyond the interval of
-    its splines, no sample shows what is missing. A warning then does, outside of jit and for at
-    least a thousand samples.
+    NaN makes all estimates NaN.
 
     Args:
         flow: the flow q.
@@ -93,6 +96,10 @@ def evidence(
         TypeError: `log_density` is not a function.
         ValueError: `log_density` returns the wrong shape; or `num_samples` is not an integer of at
             least 2.
+
+    Warns:
+        UserWarning: k-hat is above 0.7, or samples of the flow end where p continues; outside of
+            jit, and for at least a thousand samples.
 
     Reference:
         Burda et al., "Importance Weighted Autoencoders", 2016, eq. 8; Kong, "A note on importance
@@ -127,7 +134,9 @@ def evidence(
         )
         x = x.reshape(-1, *x.shape[2:])
     warn_of_ends(flow, params, log_density, x, context)
-    return _estimates(log_w, constant)
+    found = _estimates(log_w, constant)
+    _warn_of_tails(found.pareto_k, num_samples)
+    return found
 
 
 @functools.partial(jax.jit, static_argnums=(0, 2, 4, 6, 7))
@@ -197,6 +206,22 @@ def _estimates(log_w: jax.Array, constant: jax.Array) -> Evidence:
         ess=num_samples / (1 + variance(weights, (0, 1))),
         pareto_k=pareto_smooth(log_w.reshape(num_samples, *log_w.shape[2:])).pareto_k,
         kl=jnp.where(bounded, log_mean - mean_log, jnp.inf),
+    )
+
+
+def _warn_of_tails(pareto_k: jax.Array, num_samples: int) -> None:
+    """Warn if weights are too heavy-tailed for the estimates, and there are enough to know it."""
+    if (
+        isinstance(pareto_k, Tracer)
+        or num_samples < _LEAST_SAMPLES
+        or not np.any(pareto_k > _BAD_K)
+    ):
+        return
+    warn(
+        f"The weights have k-hat {np.max(pareto_k):.2f}, above {_BAD_K}: the flow has too little "
+        "density in parts of `log_density`, and `log_z`, `ess` and the standard errors are not "
+        "reliable. Fit longer, choose a flow or base with heavier tails "
+        "(`base=bases.student_t(...)`), or anneal, `annealing=dxf.Annealing()`."
     )
 
 
