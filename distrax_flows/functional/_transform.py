@@ -152,9 +152,11 @@ class Call:
 
         def build(context):
             flow = self._build(context, False)
-            is_discrete = isinstance(flow, Transformed) and flow.is_discrete
             base_shape = tuple(flow.distribution.event_shape)
-            found.append(Events(_event_shape(flow), base_shape, is_discrete))
+            is_discrete, supports = False, ()
+            if isinstance(flow, Transformed):
+                is_discrete, supports = flow.is_discrete, flow.supports
+            found.append(Events(_event_shape(flow), base_shape, is_discrete, supports))
 
         try:
             jax.eval_shape(hk.transform_with_state(build).init, jax.random.key(0), some)
