@@ -117,6 +117,7 @@ def test_import_brings_nothing_heavy():
         """
         import sys, distrax_flows
         heavy = {"matplotlib", "sklearn", "tqdm", "tyro", "orbax", "pandas", "tensorflow", "arviz"}
+        heavy |= {"numpyro", "blackjax"}
         print(sorted(heavy & set(sys.modules)))
         """
     )
@@ -152,6 +153,7 @@ def test_a_broken_tfp_is_explained(tmp_path, failure):
 
 PUBLIC = ["", *["bases", "densities", "diagnostics", "families", "flows", "modules", "networks"]]
 PUBLIC += ["supports", "testing", "training", "interfaces.arviz"]
+PUBLIC += ["interfaces.blackjax", "interfaces.numpyro"]
 
 
 def test_every_public_name_is_documented_and_has_one_home():
