@@ -42,6 +42,11 @@ ON_SUPPORTS = dxf.transform(
 )
 
 
+@functools.cache
+def on_supports():
+    return ON_SUPPORTS, ON_SUPPORTS.init_without_data(0)
+
+
 def run_nuts(model, *args, num_samples=2000, **options):
     mcmc = MCMC(NUTS(model, **options), num_warmup=300, num_samples=num_samples, progress_bar=False)
     mcmc.run(jax.random.key(0), *args)
@@ -86,7 +91,7 @@ def test_a_transform_is_a_pytree_of_its_parameters():
 def test_domain_and_codomain_are_those_of_base_and_data():
     transform = FlowTransform(FLOW, PARAMS)
     assert transform.domain == transform.codomain == constraints.real_vector
-    transform = FlowTransform(ON_SUPPORTS, ON_SUPPORTS.init_without_data(0))
+    transform = FlowTransform(*on_supports())
     z = ON_SUPPORTS.sample_base(transform.params, 0, (1000,))
     assert transform.domain(z).all()
     assert not transform.domain(z + jnp.array([0.0, 0.0, 0.0, 10.0])).any()  # lines come first
@@ -147,7 +152,7 @@ def test_models_trace_priors_and_observations():
 
 
 def test_a_support_per_dimension_becomes_a_constraint():
-    prior = FlowDistribution(ON_SUPPORTS, ON_SUPPORTS.init_without_data(0), validate_args=True)
+    prior = FlowDistribution(*on_supports(), validate_args=True)
     x = prior.sample(jax.random.key(0), (100,))
     assert prior.support(x).all()
     outside = x[0] * jnp.array([1.0, -1.0, 1.0, 1.0])
@@ -321,7 +326,7 @@ def test_nuts_with_a_prior_finds_a_conjugate_posterior():
 
 @pytest.mark.slow
 def test_nuts_stays_inside_the_support():
-    prior = FlowDistribution(ON_SUPPORTS, ON_SUPPORTS.init_without_data(0), validate_args=True)
+    prior = FlowDistribution(*on_supports(), validate_args=True)
     x = run_nuts(lambda: numpyro.sample("x", prior))["x"]
     assert prior.support(x).all()
     expected = prior.sample(jax.random.key(1), (20_000,))
