@@ -289,9 +289,9 @@ def test_draws_outside_of_the_support_are_explained():
 def test_annealing_improves_the_weights(resample):
     params = {"~": {"shift": jnp.array([0.3, -2.8]), "log_scale": jnp.array([-0.2, 0.6])}}
     annealing = dxf.Annealing(4, 3, resample)
-    plain = evidence(FLOW, params, log_density, key=KEY, num_samples=2_000)
+    plain = evidence(FLOW, params, log_density, key=KEY, num_samples=900)
     found = evidence(
-        FLOW, params, log_density, key=KEY, num_samples=2_000, annealing=annealing, batch_size=500
+        FLOW, params, log_density, key=KEY, num_samples=900, annealing=annealing, batch_size=300
     )
     for estimate in (plain, found):
         assert abs(estimate.log_z - LOG_Z) < 4 * estimate.log_z_stderr
@@ -303,8 +303,8 @@ def test_annealing_improves_the_weights(resample):
         params,
         lambda x: log_density(x) + 1e4,
         key=KEY,
-        num_samples=2_000,
+        num_samples=900,
         annealing=annealing,
-        batch_size=500,
+        batch_size=300,
     )
     np.testing.assert_allclose(with_constant.log_z - 1e4, found.log_z, atol=0.02)
