@@ -30,8 +30,8 @@ def pull_back(
     Args:
         flow: the flow f, without random layers.
         params: its parameters, such as `fit_to_density(...).params`.
-        log_density: maps `[..., *event_shape]` to `[...]`, the logarithm of p up to a constant; with
-            a context, it takes both.
+        log_density: maps `[..., *event_shape]` to `[...]`, the logarithm of p up to a constant;
+            with a context, it takes both.
         context: `[..., C]` or None.
 
     Returns:

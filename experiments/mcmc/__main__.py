@@ -13,10 +13,10 @@ from experiments.mcmc.settings import METHODS, Settings
 from experiments.mcmc.targets import TARGETS, Moments
 
 COLUMNS = (
-    "target method seed min_ess ess_per_1000 ess_per_1000_all divergences r_hat mean_error sd_error "
-    "ess ess_squares gradients warmup_gradients fit_gradients fit_seconds sample_seconds "
-    "compile_seconds num_chains num_warmup num_draws family num_layers hidden_sizes order num_steps "
-    "num_samples learning_rate ema_decay num_params jax_version device"
+    "target method seed min_ess ess_per_1000 ess_per_1000_all divergences r_hat mean_error "
+    "sd_error ess ess_squares gradients warmup_gradients fit_gradients fit_seconds sample_seconds "
+    "compile_seconds num_chains num_warmup num_draws family num_layers hidden_sizes order "
+    "num_steps num_samples learning_rate ema_decay num_params jax_version device"
 )
 
 
@@ -24,7 +24,9 @@ def main(settings: Settings) -> None:
     """Runs the experiment."""
     least = {"num_chains": 2, "num_warmup": 20, "num_draws": 4, "num_reference_draws": 4}
     check(settings, choices={"targets": TARGETS, "methods": METHODS}, least=least)
-    table = Table(settings.output / "results.csv", COLUMNS, keep_params=True, resume=settings.resume)
+    table = Table(
+        settings.output / "results.csv", COLUMNS, keep_params=True, resume=settings.resume
+    )
     title = "{method} on {target}, seed {seed}"
     compute = functools.partial(sample, settings=settings, references={})
     references = table.fill(reference_identities(settings), compute, title)

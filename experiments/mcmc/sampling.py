@@ -10,6 +10,7 @@ import numpy as np
 import scipy.stats
 from blackjax.diagnostics import effective_sample_size, potential_scale_reduction
 
+
 class Chains(NamedTuple):
     """Samples of several chains, and what they cost."""
 

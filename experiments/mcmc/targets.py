@@ -99,7 +99,9 @@ def eight_schools() -> Target:
         tau = jnp.exp(log_tau)
         log_prior = math.log(2 / (5 * math.pi)) - jnp.log1p((tau / 5) ** 2) + log_tau
         log_effects = _normal(theta, mu[..., None], tau[..., None]).sum(-1)
-        return log_prior + _normal(mu, 0, 5) + log_effects + _normal(EFFECTS, theta, STDERRS).sum(-1)
+        return (
+            log_prior + _normal(mu, 0, 5) + log_effects + _normal(EFFECTS, theta, STDERRS).sum(-1)
+        )
 
     def straighten(z: Float[Array, "... 10"]) -> tuple[jax.Array, jax.Array]:
         log_tau, mu = z[..., :1], z[..., 1:2]
@@ -116,7 +118,7 @@ def eight_schools() -> Target:
 
 
 def logistic() -> Target:
-    """Logistic regression of breast_cancer: 30 standardised features, an intercept, priors N(0, 1)."""
+    """Logistic regression of breast_cancer: an intercept, 30 features, priors N(0, 1)."""
     features, labels = load_breast_cancer(return_X_y=True)
     features = (features - features.mean(axis=0)) / features.std(axis=0)
     design = jnp.asarray(np.insert(features, 0, 1, axis=1), jnp.float32)  # `[569, 31]`
