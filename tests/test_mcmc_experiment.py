@@ -7,6 +7,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 import scipy.special
+from jax.tree_util import Partial
 from scipy import stats
 
 pytest.importorskip("tyro")
@@ -109,7 +110,7 @@ def test_effective_sample_sizes():
 
 def test_nuts_samples_a_gaussian():
     chains = run_nuts(
-        lambda x: -0.5 * jnp.sum((x / jnp.array([1.0, 10.0])) ** 2, axis=-1),
+        Partial(lambda scale, x: -0.5 * jnp.sum((x / scale) ** 2), jnp.array([1.0, 10.0])),
         jnp.ones((4, 2)),
         KEY,
         num_warmup=300,

@@ -1,6 +1,7 @@
 """Recipes of the flows."""
 
 import dataclasses
+import functools
 
 import distrax
 import jax
@@ -29,19 +30,22 @@ class Recipe:
     # come in the order in which the model samples them; or "reversed" after each layer.
     order: str = "reversed"
 
-    def make(self, event_size: int) -> dxf.Flow:
-        """The flow."""
-        return dxf.transform(
-            lambda: flows.autoregressive(
-                event_size,
-                FAMILIES[self.family],
-                fast="sampling",
-                num_layers=self.num_layers,
-                hidden_sizes=self.hidden_sizes,
-                activation=jax.nn.silu,
-                between=_keep if self.order == "kept" else None,
-            )
+
+# Cached, so that fits of all seeds share compiled code.
+@functools.cache
+def make_flow(recipe: Recipe, event_size: int) -> dxf.Flow:
+    """The flow of a recipe."""
+    return dxf.transform(
+        lambda: flows.autoregressive(
+            event_size,
+            FAMILIES[recipe.family],
+            fast="sampling",
+            num_layers=recipe.num_layers,
+            hidden_sizes=recipe.hidden_sizes,
+            activation=jax.nn.silu,
+            between=_keep if recipe.order == "kept" else None,
         )
+    )
 
 
 def _keep(x: jax.Array) -> distrax.Bijector:
@@ -51,6 +55,6 @@ def _keep(x: jax.Array) -> distrax.Bijector:
 RECIPES = {
     "banana": Recipe(),
     "funnel": Recipe(num_layers=1, order="kept"),
-    "eight_schools": Recipe(family="spline", num_layers=1, order="kept"),
+    "eight_schools": Recipe(family="spline", order="kept"),
     "logistic": Recipe(hidden_sizes=(64, 64)),
 }

@@ -4,12 +4,14 @@ from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
 
 import jax
+import jax.numpy as jnp
 import numpy as np
+from jax.tree_util import Partial
 
 import distrax_flows as dxf
 from experiments._common import machine_cells, num_parameters
 from experiments._table import Row, as_row, cells_of
-from experiments.mcmc.recipes import RECIPES
+from experiments.mcmc.recipes import RECIPES, Recipe, make_flow
 from experiments.mcmc.sampling import Chains, bulk_ess, r_hat, run_nuts
 from experiments.mcmc.settings import Settings
 from experiments.mcmc.targets import TARGETS, Moments, Target
@@ -20,7 +22,7 @@ _NUM_SHOWN = 2_000  # samples of a run in pictures
 class Coordinates(NamedTuple):
     """Coordinates z that NUTS samples in."""
 
-    log_density: Callable[[jax.Array], jax.Array]  # of z
+    log_density: Partial  # of z
     to_x: Callable[[jax.Array], jax.Array]  # maps z to the target's own
     cells: Row  # of the fit, if there was one
 
@@ -52,7 +54,7 @@ def identities(settings: Settings) -> list[Row]:
 
 
 def sample(row: Row, settings: Settings, references: Mapping[str, Moments]) -> tuple[Row, Any]:
-    """Runs NUTS.
+    """Runs NUTS, in double precision: `theta - mu` cancels in the neck of eight schools.
 
     Args:
         row: the cells that identify the run.
@@ -65,17 +67,18 @@ def sample(row: Row, settings: Settings, references: Mapping[str, Moments]) -> t
     target = TARGETS[row["target"]]()
     fit_key, start_key, key = jax.random.split(jax.random.key(int(row["seed"])), 3)
     coordinates = _coordinates(row, target, fit_key, settings)
-    chains = run_nuts(
-        coordinates.log_density,
-        jax.random.normal(start_key, (settings.num_chains, target.size)),
-        key,
-        num_warmup=settings.num_warmup,
-        num_draws=int(row["num_draws"]),
-    )
-    x = np.asarray(jax.jit(coordinates.to_x)(chains.samples))
-    scored = x[..., list(target.scored)].astype(float)
+    with jax.enable_x64(True):
+        chains = run_nuts(
+            jax.tree.map(lambda array: jnp.asarray(array, float), coordinates.log_density),
+            jax.random.normal(start_key, (settings.num_chains, target.size)),
+            key,
+            num_warmup=settings.num_warmup,
+            num_draws=int(row["num_draws"]),
+        )
+        x = np.asarray(coordinates.to_x(jnp.asarray(chains.samples)))
+        scored = x[..., list(target.scored)]
+        cells = _scores(scored, chains, coordinates.cells)
     found = Moments(scored.mean(axis=(0, 1)), scored.std(axis=(0, 1)))
-    cells = _scores(scored, chains, coordinates.cells)
     truth = target.moments or references.get(row["target"])
     if truth is not None:
         cells["mean_error"] = f"{_largest((found.mean - truth.mean) / truth.scale):.4f}"
@@ -85,17 +88,24 @@ def sample(row: Row, settings: Settings, references: Mapping[str, Moments]) -> t
 
 def _coordinates(row: Row, target: Target, key: jax.Array, settings: Settings) -> Coordinates:
     """The coordinates of a method."""
+    if row["method"] == "neutra":
+        return _fitted_coordinates(RECIPES[row["target"]], target, key, settings)
     straighten = target.straighten
-    if row["method"] == "reference" and straighten is not None:
+    if row["method"] == "nuts" or straighten is None:
+        return Coordinates(Partial(target.log_density), lambda z: z, {})
 
-        def log_density(z: jax.Array) -> jax.Array:
-            x, log_det = straighten(z)
-            return target.log_density(x) + log_det
+    def log_density(z: jax.Array) -> jax.Array:
+        x, log_det = straighten(z)
+        return target.log_density(x) + log_det
 
-        return Coordinates(log_density, lambda z: straighten(z)[0], {})
-    if row["method"] != "neutra":
-        return Coordinates(target.log_density, lambda z: z, {})
-    flow = RECIPES[row["target"]].make(target.size)
+    return Coordinates(Partial(log_density), lambda z: straighten(z)[0], {})
+
+
+def _fitted_coordinates(
+    recipe: Recipe, target: Target, key: jax.Array, settings: Settings
+) -> Coordinates:
+    """The base of a flow that is fitted to a target."""
+    flow = make_flow(recipe, target.size)
     fitted = dxf.fit_to_density(
         flow,
         target.log_density,
@@ -112,8 +122,11 @@ def _coordinates(row: Row, target: Target, key: jax.Array, settings: Settings) -
         fit_seconds=f"{history.train_seconds:.2f}",
         compile_seconds=f"{history.compile_seconds:.2f}",
     )
-    pulled = dxf.pull_back(flow, params, target.log_density)
-    return Coordinates(pulled, lambda z: flow.forward(params, z)[0], cells)
+
+    def log_density(params: Any, z: jax.Array) -> jax.Array:
+        return dxf.pull_back(flow, params, target.log_density)(z)
+
+    return Coordinates(Partial(log_density, params), lambda z: flow.forward(params, z)[0], cells)
 
 
 def _scores(x: np.ndarray, chains: Chains, fit: Row) -> Row:

@@ -1,7 +1,6 @@
 """Chains of NUTS, and their effective sample sizes."""
 
 import time
-from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import blackjax
@@ -9,6 +8,7 @@ import jax
 import numpy as np
 import scipy.stats
 from blackjax.diagnostics import effective_sample_size, potential_scale_reduction
+from jax.tree_util import Partial
 
 
 class Chains(NamedTuple):
@@ -23,16 +23,25 @@ class Chains(NamedTuple):
 
 
 def run_nuts(
-    log_density: Callable[[jax.Array], jax.Array],
+    log_density: Partial,
     starts: jax.Array,
     key: jax.Array,
     *,
     num_warmup: int,
     num_draws: int,
 ) -> Chains:
-    """Runs chains of NUTS from `starts`, `[C, D]`; each adapts its step size and its metric."""
+    """Runs chains of NUTS; each adapts its step size and its metric.
 
-    def run_chain(start: jax.Array, key: jax.Array) -> Any:
+    Args:
+        log_density: maps `[D]` to `[]`. Its parameters are not compiled in, so that chains on flows
+            of equal sizes share compiled code.
+        starts: `[C, D]`.
+        key: random key.
+        num_warmup: steps of a chain that adapt.
+        num_draws: samples of a chain.
+    """
+
+    def run_chain(log_density: Partial, start: jax.Array, key: jax.Array) -> Any:
         warmup_key, key = jax.random.split(key)
         warmup: Any = blackjax.window_adaptation(
             blackjax.nuts,
@@ -49,9 +58,9 @@ def run_nuts(
         _, kept = jax.lax.scan(move, state, jax.random.split(key, num_draws))
         return *kept, warmup_steps
 
-    inputs = starts, jax.random.split(key, len(starts))
+    inputs = log_density, starts, jax.random.split(key, len(starts))
     begin = time.perf_counter()
-    run = jax.jit(jax.vmap(run_chain)).lower(*inputs).compile()
+    run = jax.jit(jax.vmap(run_chain, in_axes=(None, 0, 0))).lower(*inputs).compile()
     compiled = time.perf_counter()
     samples, is_divergent, steps, warmup_steps = jax.device_get(run(*inputs))
     return Chains(
