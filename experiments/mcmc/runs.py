@@ -45,7 +45,7 @@ def identities(settings: Settings) -> list[Row]:
         for method in settings.methods:
             fit = {}
             if method == "neutra":
-                fit = cells_of(RECIPES[target], "family num_layers hidden_sizes order")
+                fit = cells_of(RECIPES[target], "num_layers hidden_sizes order")
                 fit |= cells_of(settings, "num_steps num_samples learning_rate ema_decay")
             run = cells_of(settings, "num_chains num_warmup num_draws")
             for seed in settings.seeds:

@@ -24,7 +24,7 @@ class Settings:
     num_warmup: int = 1_000  # Steps of a chain that adapt its step size and metric.
     num_draws: int = 5_000  # Samples of a chain.
     num_reference_draws: int = 20_000  # Samples of a chain of the reference.
-    num_steps: int = 3_000  # Training steps of each flow.
+    num_steps: int = 5_000  # Training steps of each flow.
     num_samples: int = 256  # Samples of each training step.
     learning_rate: float = 3e-3  # Of Adam at the start; it falls to zero by a cosine.
     ema_decay: float = 0.998  # Of the average of parameters that is kept.
