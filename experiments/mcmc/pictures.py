@@ -67,7 +67,8 @@ def draw_ess(path: Path, runs: Sequence[Finished]) -> None:
         ax.set_xticks(range(len(targets)), [name.replace("_", "\n") for name in targets])
         ax.tick_params(labelsize=8)
     axes[0, 0].set_ylabel("effective samples per 1,000 gradients", fontsize=8)
-    axes[0, 0].legend(fontsize=7)
+    handles, labels = axes[0, 0].get_legend_handles_labels()
+    figure.legend(handles, labels, loc="outside lower center", ncols=len(methods), fontsize=8)
     plotting.save_png(path, figure)
 
 
