@@ -31,6 +31,7 @@ from distrax_flows import (
     testing,
     training,
 )
+from distrax_flows._core.annealing import Annealing
 from distrax_flows._core.types import AutoregressiveConditioner
 from distrax_flows.bijectors import (
     ActNorm,
@@ -84,6 +85,7 @@ __all__ = [
     "ActNorm",
     "Additive",
     "Affine",
+    "Annealing",
     "AutoregressiveConditioner",
     "BatchNorm",
     "BernsteinPolynomial",

@@ -11,7 +11,7 @@ import pytest
 import distrax_flows as dxf
 from distrax_flows.diagnostics import evidence
 from distrax_flows.modules import Learned
-from distrax_flows.training import DensityBatch, ReverseKL
+from distrax_flows.training import ReverseKL, Target
 
 KEY = jax.random.key(0)
 MEAN, SCALE = np.array([1.0, -2.0], np.float32), np.array([0.5, 3.0], np.float32)
@@ -41,7 +41,7 @@ OPTIONS = {"key": KEY, "num_steps": 500, "num_samples": 64, "optimizer": OPTIMIZ
 
 @pytest.mark.parametrize("path_gradient", [True, False])
 def test_finds_the_density_and_its_normaliser(path_gradient):
-    fitted = dxf.fit_to_density(FLOW, log_density, path_gradient=path_gradient, **OPTIONS)
+    fitted = dxf.fit_to_density(FLOW, log_density, divergence=ReverseKL(path_gradient), **OPTIONS)
     found = evidence(FLOW, fitted.params, log_density, key=KEY)
     # With the path gradient nothing is left of the noise at the optimum.
     tolerance = 1e-5 if path_gradient else 3e-2
@@ -62,13 +62,13 @@ def test_both_gradients_are_those_of_the_divergence():
 
     expected = jax.grad(exact)(params)
     for path_gradient in (True, False):
-        objective = ReverseKL(log_density, 200_000, path_gradient)
-        batch = DensityBatch(jnp.ones(()), None, None)
-        actual = jax.grad(lambda p: objective(FLOW, p, batch, KEY))(params)  # noqa: B023
+        target = Target(log_density, None, 200_000)
+        divergence = ReverseKL(path_gradient)
+        actual = jax.grad(lambda p: divergence(FLOW, p, target, KEY))(params)  # noqa: B023
         jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, atol=0.05), actual, expected)
     # At the optimum the path gradient vanishes for each draw.
-    objective = ReverseKL(log_density, 3)
-    gradient = jax.grad(lambda p: objective(FLOW, p, batch, KEY))(EXACT)
+    target = Target(log_density, None, 3)
+    gradient = jax.grad(lambda p: ReverseKL()(FLOW, p, target, KEY))(EXACT)
     jax.tree.map(lambda g: np.testing.assert_allclose(g, 0.0, atol=1e-5), gradient)
 
 
@@ -201,7 +201,8 @@ def test_draws_without_weight():
     assert found.elbo == -np.inf
     assert found.elbo_stderr == found.kl == np.inf
     np.testing.assert_allclose(found.ess, 5_000, rtol=0.05)
-    nothing = evidence(FLOW, EXACT, lambda x: jnp.full(x.shape[:-1], -jnp.inf), key=0)
+    with pytest.warns(UserWarning, match="k-hat inf, above 0.7"):
+        nothing = evidence(FLOW, EXACT, lambda x: jnp.full(x.shape[:-1], -jnp.inf), key=0)
     assert nothing.ess == 0
     assert nothing.log_z == nothing.elbo == -np.inf
     assert nothing.log_z_stderr == nothing.elbo_stderr == nothing.kl == np.inf
@@ -282,3 +283,28 @@ def test_draws_outside_of_the_support_are_explained():
     assert "with -inf" in message
     assert "The output of every layer is finite" in message
     assert "Give the flow the support of the density" in message
+
+
+@pytest.mark.parametrize("resample", [False, True])
+def test_annealing_improves_the_weights(resample):
+    params = {"~": {"shift": jnp.array([0.3, -2.8]), "log_scale": jnp.array([-0.2, 0.6])}}
+    annealing = dxf.Annealing(4, 3, resample)
+    plain = evidence(FLOW, params, log_density, key=KEY, num_samples=2_000)
+    found = evidence(
+        FLOW, params, log_density, key=KEY, num_samples=2_000, annealing=annealing, batch_size=500
+    )
+    for estimate in (plain, found):
+        assert abs(estimate.log_z - LOG_Z) < 4 * estimate.log_z_stderr
+    assert found.ess > 2 * plain.ess
+    assert found.elbo < found.log_z
+    assert plain.elbo < found.elbo
+    with_constant = evidence(
+        FLOW,
+        params,
+        lambda x: log_density(x) + 1e4,
+        key=KEY,
+        num_samples=2_000,
+        annealing=annealing,
+        batch_size=500,
+    )
+    np.testing.assert_allclose(with_constant.log_z - 1e4, found.log_z, atol=0.02)

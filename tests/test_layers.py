@@ -22,6 +22,7 @@ LEVELS = [
     (r"(modules|bases)/", 2),
     (r"(flows|functional)/", 3),
     (r"(training|diagnostics|testing)/|(saving|exporting)\.py", 4),
+    (r"interfaces/", 5),
 ]
 
 
@@ -115,7 +116,8 @@ def test_import_brings_nothing_heavy():
     result = run_python(
         """
         import sys, distrax_flows
-        heavy = {"matplotlib", "sklearn", "tqdm", "tyro", "orbax", "pandas", "tensorflow"}
+        heavy = {"matplotlib", "sklearn", "tqdm", "tyro", "orbax", "pandas", "tensorflow", "arviz"}
+        heavy |= {"numpyro", "blackjax"}
         print(sorted(heavy & set(sys.modules)))
         """
     )
@@ -150,7 +152,8 @@ def test_a_broken_tfp_is_explained(tmp_path, failure):
 
 
 PUBLIC = ["", *["bases", "densities", "diagnostics", "families", "flows", "modules", "networks"]]
-PUBLIC += ["supports", "testing", "training"]
+PUBLIC += ["supports", "testing", "training", "interfaces.arviz"]
+PUBLIC += ["interfaces.blackjax", "interfaces.numpyro"]
 
 
 def test_every_public_name_is_documented_and_has_one_home():

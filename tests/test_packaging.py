@@ -34,7 +34,7 @@ def test_the_lowest_versions_tried_are_those_allowed():
     project = PYPROJECT["project"]
     extras = project["optional-dependencies"]
     needed = [*project["dependencies"]]
-    for extra in ("checkpoints", "experiments", "test"):
+    for extra in ("blackjax", "checkpoints", "experiments", "numpyro", "test"):
         needed += extras[extra]
     lowest, newest = pins("constraints-lowest.txt"), pins("constraints.txt")
     for requirement in needed:

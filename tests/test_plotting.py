@@ -4,6 +4,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from matplotlib.colors import to_rgb
 
 import distrax_flows as dxf
 from distrax_flows.diagnostics import Calibration, plotting
@@ -115,6 +116,43 @@ def test_corner_shows_every_pair_once():
     assert figure.axes[3].get_ylabel() == "c"
 
 
+def test_corner_marks_a_point_of_each_set_in_its_color():
+    points = np.array([[0.0, 1.0], [2.0, 3.0]])
+    figure = plotting.corner(DATA[:, :2], DATA[:, 1:], truth=points)
+    pair = next(ax for ax in figure.axes if ax.get_ylabel())
+    drawn = [(line.get_color(), line.get_xdata()[0], line.get_ydata()[0]) for line in pair.lines]
+    (color, x, _), (_, _, y) = drawn[:2]
+    assert (color, x, y) == (plotting.COLORS[0], 0, 1)
+    (color, x, _), (_, _, y) = drawn[2:]
+    assert (color, x, y) == (plotting.COLORS[1], 2, 3)
+
+
+def test_slices_show_each_context_in_one_window():
+    """A context scales samples; regions of a Gaussian have radii 1, 2, 3 times its scale."""
+    scales = np.array([1.0, 0.05, 2.0])
+    x = np.random.default_rng(1).normal(size=(100_000, 1, 3)) * scales[:, None]
+    x[..., 1] = 100.0  # marginalised
+    figure, axes = plotting.panels(1, 3)
+    points = np.array([[1.0, 2.0, 3.0], [4.0, 5.0, 6.0], [7.0, 8.0, 9.0]])
+    plotting.plot_slices(
+        axes[0], x, dims=(2, 0), names=list("abc"), titles=["one", "two", "three"], truth=points
+    )
+    plotting.figure_image(figure)
+    for ax, scale, point, color in zip(axes[0], scales, points, plotting.COLORS, strict=False):
+        outlines = ax.collections[0].get_paths()
+        radii = [np.linalg.norm(path.vertices, axis=1).max() / scale for path in outlines]
+        np.testing.assert_allclose(radii, [3, 2, 1][: len(radii)], rtol=0.15)
+        shades = ax.collections[0].get_facecolor()
+        assert len(shades) == 3
+        np.testing.assert_allclose(shades[:, :3], [to_rgb(color)] * 3)
+        assert ax.get_xlim() == axes[0, 0].get_xlim()
+        assert ax.get_ylim() == axes[0, 0].get_ylim()
+        assert [ax.lines[0].get_xdata()[0], ax.lines[1].get_ydata()[0]] == [point[2], point[0]]
+    assert 6 < axes[0, 0].get_xlim()[1] < 8
+    assert [ax.get_title() for ax in axes[0]] == ["one", "two", "three"]
+    assert (axes[0, 0].get_xlabel(), axes[0, 0].get_ylabel()) == ("c", "a")
+
+
 def test_contours_hold_their_mass():
     """The middle contour of a standard Gaussian is a circle of radius 2."""
     x = np.random.default_rng(1).normal(size=(100_000, 2))
@@ -126,6 +164,13 @@ def test_contours_hold_their_mass():
     np.testing.assert_allclose(radii, [1, 2, 3], rtol=0.06)
 
 
+STACKED = np.stack([DATA, DATA], axis=1)
+
+
+def slices(samples, **options):
+    plotting.plot_slices(plotting.panels(1, 2)[1][0], samples, **options)
+
+
 @pytest.mark.parametrize(
     ("call", "message"),
     [
@@ -134,6 +179,17 @@ def test_contours_hold_their_mass():
         (lambda: plotting.corner(np.zeros((2, 21))), "`sets` must have at most 20 columns; got 21"),
         (lambda: plotting.corner(DATA * np.nan), "`sets` must be finite; set 0 has"),
         (lambda: plotting.corner(DATA, names="ab"), "`names` must have 3 entries; got names='ab'"),
+        (
+            lambda: plotting.corner(DATA, truth=[1.0]),
+            r"`truth` must have shape \(3,\), or \(1, 3\) for a point of each set; got \(1,\)",
+        ),
+        (lambda: slices(DATA), r"`samples` must be \[N, K, D\].*got shape \(2000, 3\)"),
+        (lambda: slices(STACKED * np.nan), "`samples` must be finite; those of context 0 have"),
+        (lambda: slices(STACKED[:, :1]), "`axes` must have 1 entries; got"),
+        (lambda: slices(STACKED, dims=(0, 3)), r"dimensions from 0 to 2; got dims=\(0, 3\)"),
+        (lambda: slices(STACKED, dims=(1, 1)), r"`dims` must be two different .*dims=\(1, 1\)"),
+        (lambda: slices(STACKED, titles=["a"]), "`titles` must have 2 entries; got titles="),
+        (lambda: slices(STACKED, truth=DATA[:2, :2]), r"`truth` must have shape \(2, 3\), a point"),
         (
             lambda: plotting.plot_calibration(
                 None, Calibration(np.zeros((2, 1), int), 5, ("x[0]",)), ("hpd",)

@@ -4,6 +4,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from tensorflow_probability.substrates import jax as tfp
 
 import distrax_flows as dxf
 
@@ -47,6 +48,23 @@ def test_binds_a_context():
     z = jax.random.normal(jax.random.key(3), (5, 3, 2))
     x, log_det = flow.forward(params, z, context)
     np.testing.assert_allclose(pulled(z), conditional(x, context) + log_det, rtol=1e-6)
+
+
+def test_samplers_of_tfp_take_it():
+    pulled = dxf.pull_back(FLOW, PARAMS, FLOW.distribution(PARAMS).log_prob)
+    hmc = tfp.mcmc.HamiltonianMonteCarlo(pulled, step_size=0.7, num_leapfrog_steps=3)
+    z, accepted = jax.jit(
+        lambda z: tfp.mcmc.sample_chain(
+            num_results=200,
+            current_state=z,
+            kernel=hmc,
+            num_burnin_steps=20,
+            trace_fn=lambda _, results: results.is_accepted,
+            seed=jax.random.key(5),
+        )
+    )(jax.random.normal(jax.random.key(4), (100, 2)))
+    assert accepted.mean() > 0.8
+    np.testing.assert_allclose(np.cov(z.reshape(-1, 2).T), np.eye(2), atol=0.05)
 
 
 @pytest.mark.usefixtures("wrong_types")

@@ -15,6 +15,7 @@ __all__ = [
     "check_event_size",
     "check_finite",
     "check_float_array",
+    "check_length",
     "check_non_negative_int",
     "check_positive",
     "check_positive_int",
@@ -76,6 +77,12 @@ def check_choice(name: str, value: Any, choices: Sequence[Any]) -> None:
     """Raise unless `value` is one of `choices`."""
     if value not in choices:
         raise ValueError(f"`{name}` must be one of {list(choices)}; got {name}={value!r}.")
+
+
+def check_length(name: str, value: Sequence | None, length: int) -> None:
+    """Raise unless `value` is None or has `length` entries."""
+    if value is not None and len(value) != length:
+        raise ValueError(f"`{name}` must have {length} entries; got {name}={value!r}.")
 
 
 def check_float_array(name: str, value: Any, min_ndim: int = 0) -> jax.Array:

@@ -1,21 +1,32 @@
 """Quality of a flow's approximation to a density known up to its normaliser."""
 
+import functools
 from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
+import numpy as np
+from jax.core import Tracer
 from jaxtyping import Array, Float, Shaped
 
+from distrax_flows._core.annealing import Annealing, anneal, tuned_step_sizes
 from distrax_flows._core.arrays import as_floats
 from distrax_flows._core.checks import check_positive_int
 from distrax_flows._core.keys import as_key
 from distrax_flows._core.types import ArrayLike
+from distrax_flows._core.warn import warn
 from distrax_flows.diagnostics._ends import warn_of_ends
 from distrax_flows.diagnostics._psis import pareto_smooth
 from distrax_flows.functional._log_density import LogDensityFn, check_log_density
+from distrax_flows.functional._pull_back import pull_back
 from distrax_flows.functional.flow import Flow, Params
 
 __all__ = ["Evidence", "evidence"]
+
+_BAD_K = 0.7  # Vehtari et al. 2024, section 3.2.4
+_LEAST_SAMPLES = 1_000  # for a warning
+_PILOT_SAMPLES = 64
+_LEAST_RUNS = 10  # of sequential Monte Carlo, for standard errors
 
 
 class Evidence(NamedTuple):
@@ -56,14 +67,17 @@ def evidence(
     key: jax.Array | int,
     num_samples: int = 10_000,
     context: Shaped[ArrayLike, "... C"] | None = None,
+    annealing: Annealing | None = None,
     batch_size: int | None = None,
 ) -> Evidence:
     """Estimate the normaliser of a density by importance sampling, with the flow as proposal.
 
+    With `annealing`, samples move from the flow towards the density first: annealed importance
+    sampling, or sequential Monte Carlo. Estimates then have less variance, and the effective sample
+    size and `kl` are those of the moved samples.
+
     Samples outside the support of p, with a log-density of -inf, have no weight. A log-density of
-    NaN makes all estimates NaN. If the flow ends where p continues, such as beyond the interval of
-    its splines, no sample shows what is missing. A warning then does, outside of jit and for at
-    least a thousand samples.
+    NaN makes all estimates NaN.
 
     Args:
         flow: the flow q.
@@ -72,12 +86,20 @@ def evidence(
         key: random key, or an integer seed.
         num_samples: number of samples (per row of the context).
         context: `[..., C]` or None.
+        annealing: a path from the flow to the density, such as `dxf.Annealing(num_temperatures=8)`;
+            none if None. `log_density` is then compiled in, and must be differentiable. Sequential
+            Monte Carlo runs ten times, each with a tenth of the samples, and its standard errors
+            are those of the runs.
         batch_size: number of samples at a time, if memory is short; see `Flow`.
 
     Raises:
         TypeError: `log_density` is not a function.
         ValueError: `log_density` returns the wrong shape; or `num_samples` is not an integer of at
             least 2.
+
+    Warns:
+        UserWarning: k-hat is above 0.7, or samples of the flow end where p continues; outside of
+            jit, and for at least a thousand samples.
 
     Reference:
         Burda et al., "Importance Weighted Autoencoders", 2016, eq. 8; Kong, "A note on importance
@@ -99,37 +121,116 @@ def evidence(
     if context is not None:
         context = as_floats("context", context, jnp.result_type(float))
     check_log_density(log_density, flow, params, context)
-    x, log_q = flow.sample_and_log_prob(
-        params, as_key(key), (num_samples,), context, batch_size=batch_size
-    )
+    if annealing is None:
+        x, log_q = flow.sample_and_log_prob(
+            params, as_key(key), (num_samples,), context, batch_size=batch_size
+        )
+        log_p = log_density(x) if context is None else log_density(x, context)
+        constant = _constant(log_p)
+        log_w = ((log_p - constant) - log_q)[:, None]
+    else:
+        x, log_w, constant = _annealed(
+            flow, params, log_density, as_key(key), num_samples, context, annealing, batch_size
+        )
+        x = x.reshape(-1, *x.shape[2:])
     warn_of_ends(flow, params, log_density, x, context)
-    return _estimates(log_density(x) if context is None else log_density(x, context), log_q)
+    found = _estimates(log_w, constant)
+    _warn_of_tails(found.pareto_k, num_samples)
+    return found
 
 
-def _estimates(log_p: jax.Array, log_q: jax.Array) -> Evidence:
-    """Estimate from the log-densities of samples of q, along the first axis."""
-    # Subtract what all have in common first: beside a constant of 1e7, float32 has no digits left
-    # for `log_q`, nor for averaging weights.
-    constant = _finite_or_zero(jnp.max(log_p, axis=0))
-    log_w = (log_p - constant) - log_q
-    largest = _finite_or_zero(jnp.max(log_w, axis=0))
-    residuals = log_w - largest
-    weights = jnp.exp(residuals)
-    log_mean, mean_log = jnp.log(jnp.mean(weights, axis=0)), jnp.mean(residuals, axis=0)
-    # Relative to their mean, so the effective sample size never exceeds the number of samples.
-    relative = weights / jnp.mean(weights, axis=0)
-    variance = jnp.where(log_mean == -jnp.inf, jnp.inf, jnp.mean((relative - 1) ** 2, axis=0))
+@functools.partial(jax.jit, static_argnums=(0, 2, 4, 6, 7))
+def _annealed(
+    flow: Flow,
+    params: Params,
+    log_density: LogDensityFn,
+    key: jax.Array,
+    num_samples: int,
+    context: jax.Array | None,
+    annealing: Annealing,
+    batch_size: int | None,
+) -> tuple[jax.Array, jax.Array, jax.Array]:
+    """Return annealed samples, their log-weights less a constant, and that constant.
+
+    The first axis is that of runs, as in `_estimates`, and the second that of their samples.
+    """
+    pulled = pull_back(flow, params, log_density, context)
+
+    def sample(key, num):
+        return flow.sample_base(params, key, (num,), context)
+
+    tune_key, run_key = jax.random.split(key)
+    constant = _constant(pulled(sample(tune_key, _PILOT_SAMPLES)))
+
+    def log_densities(z):
+        return flow.log_prob_base(params, z, context), pulled(z) - constant
+
+    step_sizes = tuned_step_sizes(log_densities, sample, tune_key, annealing)
+    num_runs = -(-num_samples // (batch_size or num_samples))
+    if annealing.resample:
+        num_runs = max(num_runs, _LEAST_RUNS)
+    size = -(-num_samples // num_runs)
+
+    def run(key):
+        z_key, key = jax.random.split(key)
+        annealed = anneal(log_densities, sample(z_key, size), key, step_sizes, annealing)
+        return flow.forward(params, annealed.z, context)[0], annealed.log_weights
+
+    x, log_w = jax.lax.map(run, jax.random.split(run_key, num_runs))
+    if not annealing.resample:  # samples are independent
+        x, log_w = (leaf.reshape(num_runs * size, 1, *leaf.shape[2:]) for leaf in (x, log_w))
+    return x, log_w, constant
+
+
+def _estimates(log_w: jax.Array, constant: jax.Array) -> Evidence:
+    """Estimate from the log-weights of independent runs, `[R, S, ...]`, less a constant."""
+    num_runs, num_samples = len(log_w), log_w.shape[0] * log_w.shape[1]
+    largest = _finite_or_zero(jnp.max(log_w, axis=(0, 1)))
+    weights = jnp.exp(log_w - largest)
+    runs = jnp.mean(weights, axis=1)
+    mean = jnp.mean(runs, axis=0)
+    log_runs = jnp.log(runs) if log_w.shape[1] > 1 else (log_w - largest)[:, 0]
+    log_mean, mean_log = jnp.log(mean), jnp.mean(log_runs, axis=0)
+
+    def variance(values, axis):
+        # Relative to the mean, so the effective sample size never exceeds the number of samples.
+        found = jnp.mean((values / mean - 1) ** 2, axis=axis)
+        return jnp.where(log_mean == -jnp.inf, jnp.inf, found)
+
     bounded = mean_log != -jnp.inf  # false if a sample is outside the support of p
-    num_samples = len(log_q)
     return Evidence(
         log_z=constant + largest + log_mean,
-        log_z_stderr=jnp.sqrt(variance / num_samples),
+        log_z_stderr=jnp.sqrt(variance(runs, 0) / num_runs),
         elbo=constant + largest + mean_log,
-        elbo_stderr=jnp.where(bounded, jnp.std(residuals, axis=0), jnp.inf) / num_samples**0.5,
-        ess=num_samples / (1 + variance),
-        pareto_k=pareto_smooth(log_w).pareto_k,
+        elbo_stderr=jnp.where(bounded, jnp.std(log_runs, axis=0), jnp.inf) / num_runs**0.5,
+        ess=num_samples / (1 + variance(weights, (0, 1))),
+        pareto_k=pareto_smooth(log_w.reshape(num_samples, *log_w.shape[2:])).pareto_k,
         kl=jnp.where(bounded, log_mean - mean_log, jnp.inf),
     )
+
+
+def _warn_of_tails(pareto_k: jax.Array, num_samples: int) -> None:
+    """Warn if weights are too heavy-tailed for the estimates, and there are enough to know it."""
+    if (
+        isinstance(pareto_k, Tracer)
+        or num_samples < _LEAST_SAMPLES
+        or not np.any(pareto_k > _BAD_K)
+    ):
+        return
+    warn(
+        f"The weights have k-hat {np.max(pareto_k):.2f}, above {_BAD_K}: the flow has too little "
+        "density in parts of `log_density`, and `log_z`, `ess` and the standard errors are not "
+        "reliable. Fit longer, choose a flow or base with heavier tails "
+        "(`base=bases.student_t(...)`), or anneal, `annealing=dxf.Annealing()`."
+    )
+
+
+def _constant(log_p: jax.Array) -> jax.Array:
+    """Return what log-densities have in common, to subtract from them first.
+
+    Beside a constant of 1e7, float32 has no digits left for `log_q`, nor for averaging weights.
+    """
+    return _finite_or_zero(jnp.max(log_p, axis=0))
 
 
 def _finite_or_zero(value: jax.Array) -> jax.Array:

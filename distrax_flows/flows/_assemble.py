@@ -205,7 +205,7 @@ def _assemble(
     if not circles:
         distribution = make_base(options.base, event_shape, batch_shape, dtype)
         bijectors.append(Learned(layer, event_ndims))
-        return Transformed(distribution, distrax.Chain(bijectors))
+        return Transformed(distribution, distrax.Chain(bijectors), supports=supports)
     distribution = None
     if lines:
         distribution = make_base(options.base, (len(lines),), batch_shape, dtype)
@@ -213,7 +213,7 @@ def _assemble(
     bijectors.append(Permutation(np.argsort(lines + circles)))
     bijectors.append(GivenFirst(len(lines), layer, angles))
     distribution = WithAngles(distribution, len(circles), batch_shape, dtype)
-    return Transformed(distribution, distrax.Chain(bijectors))
+    return Transformed(distribution, distrax.Chain(bijectors), supports=supports)
 
 
 def check_image_shape(event_shape: Shape, name: str, factor: int) -> None:

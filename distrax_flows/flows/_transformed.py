@@ -1,5 +1,6 @@
 """The distribution that builders of flows return."""
 
+from collections.abc import Sequence
 from typing import Any
 
 import distrax
@@ -10,6 +11,7 @@ from tensorflow_probability.substrates import jax as tfp
 
 from distrax_flows._core.monte_carlo import estimate_kl
 from distrax_flows._core.types import Shape
+from distrax_flows.supports import Support
 
 __all__ = ["Transformed"]
 
@@ -35,6 +37,8 @@ class Transformed(distrax.Transformed):
         event_shape: event shape of the data; that of the base if None.
         is_discrete: whether events are integers, and `log_prob` is the logarithm of a probability;
             static. Flows of such events take arrays of integers.
+        supports: where events have density, for those who ask: a support per dimension of a vector,
+            else one for all entries; empty if not known.
 
     Raises:
         ValueError: the ranks of base and bijector differ, or `event_shape` has another rank than
@@ -58,6 +62,7 @@ class Transformed(distrax.Transformed):
         *,
         event_shape: Shape | None = None,
         is_discrete: bool = False,
+        supports: Sequence[Support] = (),
     ):
         super().__init__(distribution, bijector)
         shape = tuple(self.distribution.event_shape if event_shape is None else event_shape)
@@ -71,11 +76,17 @@ class Transformed(distrax.Transformed):
         self._batch_shape = self.distribution.batch_shape
         self._dtype = self.distribution.dtype
         self._is_discrete = is_discrete
+        self._supports = tuple(supports)
 
     @property
     def is_discrete(self) -> bool:
         """Whether events are integers, and `log_prob` is the logarithm of a probability."""
         return self._is_discrete
+
+    @property
+    def supports(self) -> tuple[Support, ...]:
+        """A support per dimension of a vector, else one for all entries; empty if not known."""
+        return self._supports
 
     def log_prob(self, value: Float[Array, "..."]) -> Float[Array, "..."]:
         """Return the log-density of `value`, in nats."""

@@ -5,6 +5,7 @@ from typing import Any, NamedTuple
 import jax.numpy as jnp
 
 from distrax_flows._core.types import Shape
+from distrax_flows.supports import Support
 
 __all__ = ["Events"]
 
@@ -16,11 +17,14 @@ class Events(NamedTuple):
         shape: shape of an event of the data.
         base_shape: shape of an event of the base.
         is_discrete: whether events of the data are integers.
+        supports: where events of the data have density: a support per dimension of a vector, else
+            one for all entries; empty if not known.
     """
 
     shape: Shape
     base_shape: Shape
     is_discrete: bool
+    supports: tuple[Support, ...] = ()
 
     @property
     def integers(self) -> Any:

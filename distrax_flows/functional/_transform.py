@@ -152,9 +152,11 @@ class Call:
 
         def build(context):
             flow = self._build(context, False)
-            is_discrete = isinstance(flow, Transformed) and flow.is_discrete
             base_shape = tuple(flow.distribution.event_shape)
-            found.append(Events(_event_shape(flow), base_shape, is_discrete))
+            is_discrete, supports = False, ()
+            if isinstance(flow, Transformed):
+                is_discrete, supports = flow.is_discrete, flow.supports
+            found.append(Events(_event_shape(flow), base_shape, is_discrete, supports))
 
         try:
             jax.eval_shape(hk.transform_with_state(build).init, jax.random.key(0), some)
@@ -274,6 +276,10 @@ def _inverse(flow: distrax.Transformed, x):
     return flow.bijector.inverse_and_log_det(x)
 
 
+def _log_prob_base(flow: distrax.Transformed, z):
+    return flow.distribution.log_prob(z)
+
+
 def _sample_base(flow: distrax.Transformed, key, sample_shape):
     return flow.distribution.sample(seed=key, sample_shape=sample_shape)
 
@@ -311,6 +317,7 @@ def _trace(flow: distrax.Transformed, x, inverse: bool):
 
 _METHODS = {
     "log_prob": _log_prob,
+    "log_prob_base": _log_prob_base,
     "forward": _forward,
     "inverse": _inverse,
     "sample": _sample,

@@ -211,6 +211,16 @@ class Flow(_Built):
         """
         return self._draw("sample_base", params, key, sample_shape, context, None, None)
 
+    def log_prob_base(
+        self,
+        params: Params,
+        z: Shaped[ArrayLike, "..."],
+        context: Shaped[ArrayLike, "... C"] | None = None,
+    ) -> Float[Array, "..."]:
+        """Return the log-density of `z` under the base, in nats; runs no layer."""
+        z, context = self._call.check_event(z, context, "z")
+        return self._evaluate("log_prob_base", params, None, z, context, None)
+
     def forward(
         self,
         params: Params,
@@ -282,7 +292,7 @@ class Flow(_Built):
     def _evaluate(self, method: str, params: Params, key, x, context, batch_size) -> Any:
         params, key = with_automatic_axes(params), as_optional_key(key)
         events = self._call.events(context)
-        event_ndims = len(events.base_shape if method == "forward" else events.shape)
+        event_ndims = len(events.shape if method in ("log_prob", "inverse") else events.base_shape)
         chunks = cut(x.shape[: x.ndim - event_ndims], batch_size)
         if chunks is None:
             return self._apply(params, key, method, context, False, x)

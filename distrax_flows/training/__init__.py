@@ -4,23 +4,22 @@
 """
 
 from distrax_flows.training._data import Batch
+from distrax_flows.training._fab import FAB
 from distrax_flows.training._run import TrainingOptions
-from distrax_flows.training.objectives import (
-    DensityBatch,
-    Loss,
-    MaximumLikelihood,
-    Objective,
-    ReverseKL,
-)
+from distrax_flows.training.divergences import Divergence, LogVariance, ReverseKL, Target
+from distrax_flows.training.objectives import Loss, MaximumLikelihood, Objective
 from distrax_flows.training.optimizers import cosine_adam
 
 __all__ = [
+    "FAB",
     "Batch",
-    "DensityBatch",
+    "Divergence",
+    "LogVariance",
     "Loss",
     "MaximumLikelihood",
     "Objective",
     "ReverseKL",
+    "Target",
     "TrainingOptions",
     "cosine_adam",
 ]

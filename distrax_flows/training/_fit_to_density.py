@@ -1,4 +1,4 @@
-"""Fitting flows by reverse KL to a density known up to its normaliser."""
+"""Fitting flows to a density known up to its normaliser."""
 
 import functools
 import time
@@ -26,11 +26,12 @@ from distrax_flows.training._data import (
     check_data,
     scale_weights,
 )
+from distrax_flows.training._density_objective import DensityBatch, DensityObjective
 from distrax_flows.training._placement import here, placement_on
 from distrax_flows.training._run import TrainingOptions, run
 from distrax_flows.training._streams import DataFn, is_stream, stream_batches
 from distrax_flows.training._support import check_support
-from distrax_flows.training.objectives import DensityBatch, ReverseKL
+from distrax_flows.training.divergences import Divergence, ReverseKL
 from distrax_flows.training.results import Fit
 
 __all__ = ["fit_to_density"]
@@ -46,9 +47,9 @@ def fit_to_density(
     *,
     key: jax.Array | int,
     num_steps: int = 5_000,
+    divergence: Divergence = ReverseKL(),  # noqa: B008
     num_samples: int = 256,
     context: Shaped[ArrayLike, "... C"] | None = None,
-    path_gradient: bool = True,
     annealing: optax.Schedule | None = None,
     data: Shaped[ArrayLike, "N ..."] | DataFn | Iterator[Any] | None = None,
     forward_weight: float = 0.5,
@@ -57,19 +58,15 @@ def fit_to_density(
     mesh: jax.sharding.Mesh | None = None,
     **options: Unpack[TrainingOptions],
 ) -> Fit:
-    """Fit a flow q to a density p by reverse KL; the normaliser of p need not be known.
+    """Fit a flow q to a density p, whose normaliser need not be known.
 
-    Minimises, up to a constant, `KL(q || p)` over samples of the flow:
+    Minimises, up to a constant, a divergence over samples of the flow; by default `KL(q || p)`:
 
         E_{x ~ q}[ log q(x) - beta log p(x) ]
 
     It needs no data, but it seeks regions where p is large and may miss some of its modes.
-    Annealing helps to find them, and data from p, if available, keep them.
-
-    By default gradients follow only the path of the samples ("sticking the landing"): the
-    parameters inside `log q` are held fixed, because their own gradient is zero on average. What is
-    left vanishes for every single sample if q = p, so fits end closer to p. It costs an evaluation
-    of the density of the samples besides sampling.
+    Annealing helps to find them; data from p, if available, keep them; and the divergence
+    `training.FAB` covers them.
 
     Args:
         flow: the flow, without state. Choose one with fast sampling, such as `flows.iaf` or
@@ -80,13 +77,15 @@ def fit_to_density(
             function, such as a lambda, compiles again.
         key: random key, or an integer seed; or `[E]` keys for several fits at once, as in `fit`.
         num_steps: number of gradient steps.
+        divergence: `training.ReverseKL()`, `training.LogVariance()`, `training.FAB()`, or your own
+            `training.Divergence`.
         num_samples: number of samples per step (for each row of the context).
         context: `[..., C]`, or None; every step uses all rows.
-        path_gradient: whether gradients follow only the path; otherwise, the full gradient.
         annealing: maps the number of steps done to the inverse temperature beta, such as
             `optax.linear_schedule(0.01, 1.0, 2_000)`; always 1 if None. It should end at 1.
         data: samples of p, as in `fit`, for a mixture of both divergences.
-        forward_weight: share of `KL(p || q)`, the loss of `fit`, if there are data.
+        forward_weight: share of `KL(p || q)`, the loss of `fit`, if there are data; the rest is
+            that of the divergence.
         batch_size: rows per batch of data, if they are an array.
         params: parameters to start from, instead of `flow.init_without_data`.
         mesh: devices to compute on, as in `fit`; samples are divided over its axis "data".
@@ -97,8 +96,10 @@ def fit_to_density(
         measures how good they are.
 
     Raises:
-        TypeError: `flow` has state, or `log_density` is not a function.
-        ValueError: `log_density` returns the wrong shape; data that no flow can fit, as in `fit`;
+        TypeError: `flow` has state, or `log_density` or `divergence` is not a function.
+        ValueError: `log_density` returns the wrong shape; `annealing` with a divergence that has a
+            memory, which would hold weights of other temperatures; data that no flow can fit, as in
+            `fit`;
             or an argument out of range.
         NonFiniteError: a loss or a gradient is NaN or infinite, for example because samples leave
             the support of p.
@@ -110,7 +111,7 @@ def fit_to_density(
 
     Reference:
         Rezende & Mohamed, "Variational Inference with Normalizing Flows", 2015, eq. 20, with its
-        annealing; Roeder et al., "Sticking the Landing", 2017, eq. 7.
+        annealing.
 
     Example:
         >>> import distrax_flows as dxf, jax, jax.numpy as jnp
@@ -148,24 +149,40 @@ def fit_to_density(
         params = each_key(init, keys)(init_keys)
     one = of_fit(params, keys)
     check_log_density(log_density, flow, one, context)
+    if not callable(divergence):
+        raise TypeError(
+            f"`divergence` must be one such as `training.ReverseKL()`; got {divergence!r}."
+        )
     forward = None
     if data is None:
         forward_weight = 0.0
     else:
         data_keys, draw_keys = split_keys(draw_keys)
         forward = _forward_batches(data, data_keys, batch_size, flow, one)
+    objective = DensityObjective(divergence, log_density, num_samples, forward_weight, placement)
+    memory = None
+    if hasattr(divergence, "start"):
+        if annealing is not None:
+            raise ValueError(
+                f"`annealing` must be None with {divergence!r}, whose memory would hold weights of "
+                "other temperatures; it anneals by itself."
+            )
+        memory_keys, draw_keys = split_keys(draw_keys)
+        start = functools.partial(_start, objective, flow, context)
+        memory = jax.jit(each_key(start, keys))(params, memory_keys)
     fitted = run(
-        ReverseKL(log_density, num_samples, path_gradient, forward_weight, placement),
+        objective,
         flow,
         _density_batches(keys.shape, annealing, context, forward),
         params,
+        memory=memory,
         started=started,
         num_steps=num_steps,
         keys=draw_keys,
         settings={
             "key": jax.random.key_data(keys).tolist(),
             "num_samples": num_samples,
-            "path_gradient": path_gradient,
+            "divergence": getattr(divergence, "__qualname__", repr(divergence)),
             "forward_weight": float(forward_weight),
             "batch_size": batch_size,
         },
@@ -184,6 +201,12 @@ def fit_to_density(
 
 def _init(flow: Flow, context: jax.Array | None, key: jax.Array) -> Params:
     return flow.init_without_data(key, _INIT_SAMPLES, context)
+
+
+def _start(
+    objective: DensityObjective, flow: Flow, context: jax.Array | None, params: Params, key: Any
+) -> Any:
+    return objective.start(flow, params, context, key)
 
 
 def _forward_batches(

@@ -106,9 +106,9 @@ class Loop:
         """Number of steps between evaluations."""
         return self.eval_every or self.chunk
 
-    def start(self, params: Params, flow_state: State) -> Progress:
+    def start(self, params: Params, flow_state: State, memory: Any = None) -> Progress:
         """Return the progress before the first step."""
-        state = self.steps.start(params, flow_state, self.shape)
+        state = self.steps.start(params, flow_state, memory, self.shape)
         best = None
         if self.validate is not None:
             best = self.steps.placement.state(
@@ -281,14 +281,23 @@ class Loop:
     ) -> str:
         """Explain in sentences why a step of a chunk that began at `start` was non-finite."""
         batch, key = inputs
-        params, flow_state = jax.tree.map(lambda leaf: leaf[*fit], after.state[:2])
-        batch, params, flow_state = here((batch, params, flow_state))
+        state = after.state
+        params, flow_state, memory = jax.tree.map(
+            lambda leaf: leaf[*fit], (state.params, state.flow, state.memory)
+        )
+        batch, params, flow_state, memory = here((batch, params, flow_state, memory))
         loss, norm = (record[*fit, start + step] for record in after.records[:2])
         steps = self.steps
         sentences = [
             f"The loss is {loss} and its gradient has norm {norm} at step {start + step}, "
             f"{self.batches.name(start + step)}{f', of fit {fit[0]}' if fit else ''}.",
-            explain(steps.objective, steps.flow, steps.variables(params, flow_state), batch, key),
+            explain(
+                steps.objective,
+                steps.flow,
+                steps.variables(params, flow_state),
+                steps.with_memory(batch, memory),
+                key,
+            ),
             f"The last {_MAX_SKIPPED} steps were all skipped."
             if steps.skip
             else '`non_finite="skip"` skips such steps.',

@@ -143,6 +143,7 @@ def run(
     settings: Mapping[str, Any],
     placement: Placement,
     options: Mapping[str, Any],
+    memory: Any = None,
     validate: Callable[[Params], jax.Array] | None = None,
     patience: int | None = None,
 ) -> Fit:
@@ -151,8 +152,8 @@ def run(
     `params` are the initial parameters; for a flow with state, the pair of parameters and state.
     `started` is the time of the call, by `time.perf_counter`. Each step gets a key from `keys`,
     `()`, or `(E,)` for several fits at once. `settings`, saved as JSON, are those that a continued
-    fit must share. `options` are `TrainingOptions`; `validate` and `patience` are as in `Loop`,
-    `placement` as in `Steps`.
+    fit must share. `memory` is the first one of an objective that has it. `options` are
+    `TrainingOptions`; `validate` and `patience` are as in `Loop`, `placement` as in `Steps`.
     """
     given = resolve(TrainingOptions, options)
     if given.ema_decay is not None and not 0 < given.ema_decay < 1:
@@ -172,7 +173,7 @@ def run(
         trained,
     )
     loop = Loop(steps, batches, num_steps, keys, given.eval_every, validate, patience)
-    now = loop.start(params, flow_state)
+    now = loop.start(params, flow_state, memory)
     with contextlib.ExitStack() as stack:
         keeper = None
         if given.checkpoint_dir is not None:

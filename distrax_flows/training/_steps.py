@@ -24,6 +24,7 @@ class TrainState(NamedTuple):
     optimizer: Any  # of the trained parameters only, as is the average
     average: Any
     halted: jax.Array  # a loss or a gradient was non-finite, and no step may follow
+    memory: Any  # of an objective that has one, such as a replay buffer; else None
 
 
 class Record(NamedTuple):
@@ -57,7 +58,9 @@ class Steps:
     placement: Placement
     trained: frozenset[tuple[str, str]]
 
-    def start(self, params: Params, flow_state: State, shape: tuple[int, ...]) -> TrainState:
+    def start(
+        self, params: Params, flow_state: State, memory: Any, shape: tuple[int, ...]
+    ) -> TrainState:
         """Return the state before the first step; `shape` is () or, for several fits, `(E,)`."""
 
         def start(trained):
@@ -67,7 +70,8 @@ class Steps:
         trained, rest = self.split(params)
         optimizer, average = (jax.vmap(start) if shape else start)(trained)
         params = hk.data_structures.merge(trained, rest)  # dictionaries, as steps return them
-        state = TrainState(params, flow_state, optimizer, average, jnp.zeros(shape, bool))
+        halted = jnp.zeros(shape, bool)
+        state = TrainState(params, flow_state, optimizer, average, halted, memory)
         return self.placement.state(state)
 
     def split(self, params: Params) -> tuple[Params, Params]:
@@ -92,6 +96,10 @@ class Steps:
         """Return parameters as objectives and users see them: with the state, if there is any."""
         return (params, flow_state) if isinstance(self.flow, StatefulFlow) else params
 
+    def with_memory(self, batch: Any, memory: Any) -> Any:
+        """Return a batch as objectives see it: with their memory, if there is any."""
+        return batch if memory is None else batch._replace(memory=memory)
+
     def result(self, state: TrainState) -> Params:
         """Return the parameters for the user, averaged if `ema_decay` was given."""
         params = state.params
@@ -114,14 +122,17 @@ def _take(steps: Steps, state: TrainState, batches: Any, keys: jax.Array):
 
 def _step(steps: Steps, state: TrainState, inputs: tuple[Any, jax.Array]):
     batch, key = inputs
+    batch = steps.with_memory(batch, state.memory)
     trained, rest = steps.split(state.params)
 
     def objective(trained):
         params = steps.variables(hk.data_structures.merge(trained, rest), state.flow)
-        loss, extras, flow_state = evaluate(steps.objective, steps.flow, params, batch, key)
-        return loss, (extras, flow_state)
+        loss, *others = evaluate(steps.objective, steps.flow, params, batch, key)
+        return loss, others
 
-    (loss, (extras, flow_state)), grads = jax.value_and_grad(objective, has_aux=True)(trained)
+    (loss, (extras, flow_state, memory)), grads = jax.value_and_grad(objective, has_aux=True)(
+        trained
+    )
     norm = optax.tree.norm(grads)
     finite = jnp.isfinite(loss) & jnp.isfinite(norm)
     optimizer = optax.with_extra_args_support(steps.optimizer)
@@ -131,7 +142,7 @@ def _step(steps: Steps, state: TrainState, inputs: tuple[Any, jax.Array]):
     if steps.ema_decay is not None:
         _, average = optax.ema(steps.ema_decay).update(moved, average)
     params = hk.data_structures.merge(moved, rest)
-    new = TrainState(params, flow_state, optimizer_state, average, state.halted)
+    new = TrainState(params, flow_state, optimizer_state, average, state.halted, memory)
     old = state if steps.skip else state._replace(halted=state.halted | ~finite)
     # Otherwise one NaN would stay in the state forever.
     state = jax.tree.map(functools.partial(jnp.where, finite & ~state.halted), new, old)

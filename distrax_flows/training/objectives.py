@@ -19,19 +19,15 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
-from distrax_flows.functional._log_density import LogDensityFn
 from distrax_flows.functional.flow import Flow, Params, State, StatefulFlow
 from distrax_flows.training._data import Batch
 from distrax_flows.training._nonfinite import explain_gradient, explain_layers, explain_rows
-from distrax_flows.training._placement import Placement
 
 __all__ = [
-    "DensityBatch",
     "Loss",
     "MaximumLikelihood",
     "Objective",
     "Outcome",
-    "ReverseKL",
     "evaluate",
     "evaluation_of",
     "explain",
@@ -39,19 +35,21 @@ __all__ = [
 
 
 class Loss(NamedTuple):
-    """Loss with weights, extras or a new state, for objectives that return more than a number.
+    """Loss with weights, extras, a new state or memory, for objectives with more than a number.
 
     Attributes:
         value: the loss, `[]`; or `[N]`, one per row of the batch, averaged with the weights.
         weights: `[N]`, the weight of each row; those of the batch if None.
         extras: scalars by name, `[]` each; the history records them for each step.
         state: the new state of a `StatefulFlow`; None leaves it unchanged.
+        memory: the new memory of a divergence that has one, such as `FAB`.
     """
 
     value: Float[Array, "..."]
     weights: Float[Array, " N"] | None = None
     extras: Mapping[str, Float[Array, ""]] = {}
     state: State = None
+    memory: Any = None
 
 
 @runtime_checkable
@@ -83,11 +81,12 @@ class Objective(Protocol):
 
 
 class Outcome(NamedTuple):
-    """Mean loss, extras and state of a batch."""
+    """Mean loss, extras, state and memory of a batch."""
 
     loss: jax.Array
     extras: dict[str, jax.Array]
     state: State
+    memory: Any
 
 
 def evaluate(
@@ -99,19 +98,19 @@ def evaluate(
         TypeError: `objective` is not callable.
         ValueError: it does not return a loss.
     """
-    value, weights, extras, state = _as_loss(objective, flow, params, batch, key)
+    value, weights, extras, state, memory = _as_loss(objective, flow, params, batch, key)
     if value.ndim:
         value = jnp.mean(value if weights is None else weights * value)
     if state is None and isinstance(flow, StatefulFlow):
         state = params[1]
-    return Outcome(value, dict(extras), state)
+    return Outcome(value, dict(extras), state, memory)
 
 
 def row_losses(
     objective: Objective, flow: Flow | StatefulFlow, params: Params, batch: Any, key: jax.Array
 ) -> jax.Array:
     """Return the weighted losses of the rows of a batch, `[N]`; or one loss of all, `[]`."""
-    value, weights, _, _ = _as_loss(objective, flow, params, batch, key)
+    value, weights, *_ = _as_loss(objective, flow, params, batch, key)
     return value if weights is None or not value.ndim else weights * value
 
 
@@ -154,10 +153,13 @@ def explain(
         rows = row_losses(objective, flow, params, batch, key)
         if rows.ndim:
             what = explain_rows("rows of the batch", "loss", rows, batch.x)
-    return what or _explain_gradient(objective, flow, params, batch, key)
+    return what or explain_loss_gradient(objective, flow, params, batch, key)
 
 
-def _explain_gradient(objective, flow, params, batch, key) -> str:
+def explain_loss_gradient(
+    objective: Objective, flow: Flow | StatefulFlow, params: Params, batch: Any, key: jax.Array
+) -> str:
+    """Name the parameters whose gradient is non-finite; empty if none."""
     trained, state = params if isinstance(flow, StatefulFlow) else (params, None)
 
     def loss(trained):
@@ -189,7 +191,7 @@ class MaximumLikelihood:
         log_prob = evaluated.log_prob(params, batch.x, batch.context, key=key)
         what = explain_rows("rows of the batch", "log-density", log_prob, batch.x)
         if not what:
-            what = _explain_gradient(self, flow, params, batch, key)
+            what = explain_loss_gradient(self, flow, params, batch, key)
         layers = explain_layers(evaluated.trace(params, batch.x, batch.context, key=key))
         return f"{what} {layers} Lower the learning rate, or look at these rows.".lstrip()
 
@@ -197,73 +199,3 @@ class MaximumLikelihood:
 def evaluation_of(flow: Flow | StatefulFlow) -> Flow:
     """Return the flow whose parameters a fit returns."""
     return flow.evaluation if isinstance(flow, StatefulFlow) else flow
-
-
-class DensityBatch(NamedTuple):
-    """Batch that `fit_to_density` gives its objective in each step.
-
-    Attributes:
-        beta: inverse temperature.
-        context: the whole context, or None.
-        data: a batch of data, or None.
-    """
-
-    beta: Any
-    context: Any
-    data: Batch | None
-
-
-@dataclasses.dataclass(frozen=True)
-class ReverseKL:
-    """Mean of `log q - beta log p` over samples of q, mixed with the loss of data.
-
-    The objective of `fit_to_density`, whose docstring explains the arguments.
-    """
-
-    log_density: LogDensityFn
-    num_samples: int = 256
-    path_gradient: bool = True
-    forward_weight: float = 0.0
-    placement: Placement | None = None
-
-    def __call__(
-        self, flow: Flow, params: Params, batch: DensityBatch, key: jax.Array
-    ) -> Float[Array, ""]:
-        """Return the loss; see `Objective`."""
-        x, log_q = self._sample(flow, params, batch, key)
-        if self.path_gradient:
-            held = jax.lax.stop_gradient(params)
-            log_q = flow.log_prob(held, x, batch.context, key=key)
-        loss = jnp.mean(log_q - batch.beta * self._log_p(x, batch.context))
-        if batch.data is not None:
-            forward = evaluate(MaximumLikelihood(), flow, params, batch.data, key).loss
-            loss = (1 - self.forward_weight) * loss + self.forward_weight * forward
-        return loss
-
-    def explain(self, flow: Flow, params: Params, batch: DensityBatch, key: jax.Array) -> str:
-        """Name the samples, parameters and layer that are non-finite."""
-        if batch.data is not None:
-            forward = MaximumLikelihood()
-            if not jnp.isfinite(evaluate(forward, flow, params, batch.data, key).loss):
-                return forward.explain(flow, params, batch.data, key)
-        x, log_q = self._sample(flow, params, batch, key)
-        log_p = self._log_p(x, batch.context)
-        z = flow.sample_base(params, key, (self.num_samples,), batch.context)
-        sentences = [
-            explain_rows("samples", "log-density under `log_density`", log_p, x),
-            explain_rows("samples", "log-density under the flow", log_q, x),
-            explain_layers(flow.trace(params, z, batch.context, inverse=False, key=key)),
-        ]
-        if not sentences[0] and not sentences[1]:
-            sentences.insert(0, _explain_gradient(self, flow, params, batch, key))
-        sentences.append("Give the flow the support of the density, or lower the learning rate.")
-        return " ".join(filter(None, sentences))
-
-    def _sample(self, flow: Flow, params: Params, batch: DensityBatch, key: jax.Array):
-        x, log_q = flow.sample_and_log_prob(params, key, (self.num_samples,), batch.context)
-        if self.placement is None:
-            return x, log_q
-        return self.placement.divide(x), self.placement.divide(log_q)
-
-    def _log_p(self, x: jax.Array, context: jax.Array | None) -> jax.Array:
-        return self.log_density(x) if context is None else self.log_density(x, context)

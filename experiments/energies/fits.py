@@ -47,7 +47,7 @@ def fit(row: Row, settings: Settings) -> tuple[Row, Any]:
         key=train_key,
         num_steps=num_steps,
         num_samples=settings.num_samples,
-        path_gradient=settings.path_gradient,
+        divergence=dxf.training.ReverseKL(settings.path_gradient),
         annealing=_annealing(settings.annealing, num_steps),
         optimizer=dxf.training.cosine_adam(num_steps, recipe.learning_rate),
     )

@@ -30,6 +30,7 @@ from distrax_flows.diagnostics.plotting._plane import (
     plot_samples,
     sample_bounds,
 )
+from distrax_flows.diagnostics.plotting._slices import plot_slices
 
 __all__ = [
     "COLORS",
@@ -45,6 +46,7 @@ __all__ = [
     "plot_history",
     "plot_layers",
     "plot_samples",
+    "plot_slices",
     "sample_bounds",
     "save_gif",
     "save_png",

@@ -4,12 +4,12 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import scipy.ndimage
 from jaxtyping import Float, Shaped
 
-from distrax_flows._core.checks import check_positive_int
+from distrax_flows._core.checks import check_length, check_positive_int
 from distrax_flows._core.types import ArrayLike
 from distrax_flows.diagnostics.plotting._figures import COLORS, panels
+from distrax_flows.diagnostics.plotting._regions import bin_edges, density_cells, mark, mass_levels
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -18,14 +18,13 @@ if TYPE_CHECKING:
 __all__ = ["corner"]
 
 _MOST_DIMENSIONS = 20
-_MASSES = (0.39, 0.86, 0.99)  # of one, two and three standard deviations of a plane Gaussian
 
 
 def corner(
     *sets: Shaped[ArrayLike, "_ D"] | Float[np.ndarray, "_ D"],
     names: Sequence[str] | None = None,
     labels: Sequence[str] | None = None,
-    truth: Sequence[float] | None = None,
+    truth: Sequence[float] | Shaped[ArrayLike, "*sets D"] | None = None,
     size: float = 1.3,
     num: int = 40,
     tail: float = 1e-3,
@@ -37,17 +36,17 @@ def corner(
 
     Args:
         *sets: `[N, D]`, samples, such as data first and then samples of a flow; or posteriors for
-            several contexts.
+            several contexts, `*jnp.unstack(samples, axis=1)` of samples `[N, K, D]`.
         names: names of the dimensions.
         labels: labels of the sets.
-        truth: `[D]`, a point to mark.
+        truth: `[D]`, a point to mark; or one for each set, `[K, D]`, in its colour.
         size: side of a panel, in inches.
         num: number of cells along each side of a panel.
         tail: fraction of the samples that may lie beyond each side.
 
     Raises:
         ValueError: there are no samples; they are not matrices of one width, or not finite; there
-            are more than 20 dimensions; `names`, `labels` or `truth` have another length.
+            are more than 20 dimensions; `names`, `labels` or `truth` do not fit.
 
     Example:
         >>> import distrax_flows as dxf, numpy as np
@@ -60,11 +59,12 @@ def corner(
     arrays = _check_sets(sets)
     num_dims = arrays[0].shape[1]
     names = [f"x[{d}]" for d in range(num_dims)] if names is None else names
-    _check_length("names", names, num_dims)
-    _check_length("truth", truth, num_dims)
-    _check_length("labels", labels, len(arrays))
-    edges = [_edges([x[:, d] for x in arrays], num, tail) for d in range(num_dims)]
+    check_length("names", names, num_dims)
+    check_length("labels", labels, len(arrays))
+    edges = [bin_edges([x[:, d] for x in arrays], num, tail) for d in range(num_dims)]
     colors = [COLORS[index % len(COLORS)] for index in range(len(arrays))]
+    points = _check_truth(truth, len(arrays), num_dims)
+    point_colors = colors if len(points) == len(arrays) > 1 else ["0.3"]
     figure, axes = panels(num_dims, num_dims, size=size)
     for row, column in np.ndindex(num_dims, num_dims):
         ax: Any = axes[row, column]
@@ -76,11 +76,11 @@ def corner(
                 heights = np.histogram(x[:, row], edges[row], density=True)[0]
                 ax.stairs(heights, edges[row], color=color, linewidth=1.2)
             else:
-                _contours(ax, x[:, column], x[:, row], edges[column], edges[row], color)
-        if truth is not None:
-            ax.axvline(truth[column], color="0.3", linewidth=0.8)
-            if row != column:
-                ax.axhline(truth[row], color="0.3", linewidth=0.8)
+                *middles, density = density_cells(x[:, [column, row]], edges[column], edges[row])
+                if levels := mass_levels(density):
+                    ax.contour(*middles, density, levels=levels, colors=color, linewidths=1.0)
+        for point, color in zip(points, point_colors, strict=False):
+            mark(ax, point[column], None if row == column else point[row], color)
         ax.set_xlim(edges[column][0], edges[column][-1])
         if row != column:
             ax.set_ylim(edges[row][0], edges[row][-1])
@@ -110,9 +110,17 @@ def _check_sets(sets: Sequence[ArrayLike]) -> list[np.ndarray]:
     return arrays
 
 
-def _check_length(name: str, value: Sequence | None, length: int) -> None:
-    if value is not None and len(value) != length:
-        raise ValueError(f"`{name}` must have {length} entries; got {name}={value!r}.")
+def _check_truth(truth: Any, num_sets: int, num_dims: int) -> np.ndarray:
+    """Return points to mark, `[K, D]`: none, one, or one for each set."""
+    if truth is None:
+        return np.empty((0, num_dims))
+    points = np.asarray(truth, float)
+    if points.shape not in ((num_dims,), (num_sets, num_dims)):
+        raise ValueError(
+            f"`truth` must have shape {(num_dims,)}, or {(num_sets, num_dims)} for a point of each "
+            f"set; got {points.shape}."
+        )
+    return np.atleast_2d(points)
 
 
 def _label(ax: "Axes", row: int, column: int, names: Sequence[str]) -> None:
@@ -136,24 +144,3 @@ def _line(color: str, label: str):
     from matplotlib.lines import Line2D
 
     return Line2D([], [], color=color, label=label)
-
-
-def _edges(columns: list[np.ndarray], num: int, tail: float) -> np.ndarray:
-    quantiles = np.array([np.quantile(column, [tail, 1 - tail]) for column in columns])
-    low, high = quantiles[:, 0].min(), quantiles[:, 1].max()
-    margin = 0.05 * (high - low) or 0.5
-    return np.linspace(low - margin, high + margin, num + 1)
-
-
-def _contours(ax: "Axes", x: np.ndarray, y: np.ndarray, x_edges, y_edges, color: str) -> None:
-    counts = np.histogram2d(x, y, [x_edges, y_edges])[0].T
-    counts = scipy.ndimage.gaussian_filter(counts, 0.7)  # smooth the contours
-    descending = np.sort(counts.ravel())[::-1]
-    cumulative = descending.cumsum() / max(descending.sum(), 1e-30)
-    levels = {
-        float(descending[min(np.searchsorted(cumulative, m), cumulative.size - 1)]) for m in _MASSES
-    }
-    levels = sorted(level for level in levels if 0 < level < counts.max())
-    if levels:
-        middles = ((edges[:-1] + edges[1:]) / 2 for edges in (x_edges, y_edges))
-        ax.contour(*middles, counts, levels=levels, colors=color, linewidths=1.0)
