@@ -1,7 +1,7 @@
 """Saved flows: one self-describing file that needs no other code.
 
-The file is a zip archive of `flow.json`, which describes it to people and programs; the arrays; and
-`make.pkl`, the function that builds the flow.
+The file is a zip archive of `flow.json`, which describes it to people and programs; the arrays, which
+`numpy.load` reads from it; and `make.pkl`, the function that builds the flow.
 """
 
 import json
@@ -93,7 +93,8 @@ def save(path: str | os.PathLike, flow: Flow | StatefulFlow, params: Params) -> 
         archive.writestr("flow.json", json.dumps(info, indent=1))
         archive.writestr("make.pkl", pickled)
         for index, leaf in enumerate(leaves):
-            archive.writestr(f"arrays/{index}", leaf.tobytes())
+            with archive.open(f"arrays/{index}.npy", "w") as entry:
+                np.lib.format.write_array(entry, leaf, allow_pickle=False)
 
 
 def load(path: str | os.PathLike, make: Callable | None = None) -> Loaded:
@@ -121,7 +122,7 @@ def load(path: str | os.PathLike, make: Callable | None = None) -> Loaded:
             info = json.loads(archive.read("flow.json"))
             _check_format(path, info)
             leaves = [
-                _array(archive.read(f"arrays/{index}"), **spec)
+                _array(archive, f"arrays/{index}.npy", spec["dtype"])
                 for index, spec in enumerate(info["arrays"])
             ]
             pickled = archive.read("make.pkl")
@@ -155,14 +156,16 @@ def _check_format(path: Any, info: dict[str, Any]) -> None:
         )
 
 
-def _array(content: bytes, dtype: str, shape: list[int]) -> jax.Array:
-    return jnp.asarray(np.frombuffer(content, jnp.dtype(dtype)).reshape(shape))
+def _array(archive: zipfile.ZipFile, name: str, dtype: str) -> jax.Array:
+    with archive.open(name) as entry:
+        values = np.lib.format.read_array(entry, allow_pickle=False)
+    return jnp.asarray(values.view(jnp.dtype(dtype)))  # NumPy has no name for bfloat16
 
 
 def _pickled(make: Callable) -> tuple[bytes, bool]:
     """Return the pickled function, and whether it is stored by name alone."""
     try:
-        by_name = pickle.dumps(make)
+        by_name = pickle.dumps(make, protocol=4)  # that of Python 3.11 to 3.13
         if b"__main__" not in by_name:
             return by_name, True
     except Exception:  # of any kind: pickle searches all modules for the function

@@ -126,7 +126,7 @@ def test_a_damaged_file_is_refused(tmp_path, damage):
         content = content[: len(content) // 2]
     elif damage == "flipped":
         with zipfile.ZipFile(path) as archive:
-            start = archive.getinfo("arrays/1").header_offset
+            start = archive.getinfo("arrays/1.npy").header_offset
         content[start + 45] ^= 1
     elif damage == "other":
         content = b"PNG" * 100
@@ -215,3 +215,20 @@ def test_flows_pickle():
     again = pickle.loads(pickle.dumps(flow))
     params = moved(flow.init(KEY, X))
     np.testing.assert_array_equal(again.log_prob(params, X), flow.log_prob(params, X))
+
+
+def test_numpy_reads_the_arrays(tmp_path):
+    _, params = saved(tmp_path)
+    with np.load(tmp_path / "a.flow") as file:
+        for index, leaf in enumerate(jax.tree.leaves(params)):
+            np.testing.assert_array_equal(file[f"arrays/{index}"], leaf)
+
+
+@pytest.mark.parametrize("dtype", [jnp.bfloat16, jnp.int8, bool])
+def test_arrays_keep_their_dtype(tmp_path, dtype):
+    flow = dxf.transform(MAKE)
+    params = {"~": {"a": jnp.ones((2, 3), dtype), "b": jnp.ones((), dtype)}}
+    dxf.save(tmp_path / "a.flow", flow, params)
+    loaded = dxf.load(tmp_path / "a.flow").params
+    jax.tree.map(np.testing.assert_array_equal, loaded, params)
+    assert all(leaf.dtype == dtype for leaf in jax.tree.leaves(loaded))
