@@ -1,7 +1,7 @@
 """Saved flows: one self-describing file that needs no other code.
 
-The file is a zip archive of `flow.json`, which describes it to people and programs; the arrays, which
-`numpy.load` reads from it; and `make.pkl`, the function that builds the flow.
+The file is a zip archive of `flow.json`, which describes it to people and programs; the arrays,
+which `numpy.load` reads from it; and `make.pkl`, the function that builds the flow.
 """
 
 import json

@@ -99,7 +99,7 @@ def audit(
     check_positive_int("num_samples", num_samples)
     check_positive("tolerance", tolerance)
     events = events_of(flow, context)
-    if events.is_discrete:
+    if events.has_noise:
         raise ValueError("`flow` must have real events; flows of integers have noise in each pass.")
     if np.ndim(x) != 1 + len(events.shape) or np.shape(x)[0] == 0:
         raise ValueError(f"`x` must be a non-empty batch of events; got {np.shape(x)=}.")

@@ -25,6 +25,7 @@ from distrax_flows.bases._checked import WithAngles, make_base
 from distrax_flows.bijectors import Permutation, Reshape
 from distrax_flows.families import Family
 from distrax_flows.flows._layers import Layers, angle_layers
+from distrax_flows.flows._rounding import Rounding
 from distrax_flows.flows._transformed import Transformed
 from distrax_flows.modules import (
     GivenFirst,
@@ -34,7 +35,7 @@ from distrax_flows.modules import (
     Standardize,
     compose,
 )
-from distrax_flows.supports import Circle, Support, as_supports, onto, real
+from distrax_flows.supports import Circle, Integer, Support, as_supports, onto
 
 __all__ = ["FlowOptions", "assemble", "check_image_shape"]
 
@@ -200,12 +201,17 @@ def _assemble(
     if family is not None and options.base is None and family.is_affine:
         _warn_of_gaussian(event_shape, len(lines), coupled)
     bijectors: list[distrax.Bijector] = []
-    if any(support != real() for support in supports):
+    rounds = [isinstance(support, Integer) for support in supports]
+    if any(rounds):
+        bijectors.append(Rounding(supports, event_ndims))
+    if any(support.bijector() is not None for support in supports):
         bijectors.append(onto(supports, event_ndims))
     if not circles:
         distribution = make_base(options.base, event_shape, batch_shape, dtype)
         bijectors.append(Learned(layer, event_ndims))
-        return Transformed(distribution, distrax.Chain(bijectors), supports=supports)
+        return Transformed(
+            distribution, distrax.Chain(bijectors), is_discrete=all(rounds), supports=supports
+        )
     distribution = None
     if lines:
         distribution = make_base(options.base, (len(lines),), batch_shape, dtype)

@@ -5,7 +5,7 @@ from typing import Any, NamedTuple
 import jax.numpy as jnp
 
 from distrax_flows._core.types import Shape
-from distrax_flows.supports import Support
+from distrax_flows.supports import Integer, Support
 
 __all__ = ["Events"]
 
@@ -25,6 +25,11 @@ class Events(NamedTuple):
     base_shape: Shape
     is_discrete: bool
     supports: tuple[Support, ...] = ()
+
+    @property
+    def has_noise(self) -> bool:
+        """Whether some dimensions are integers, to which layers add noise."""
+        return self.is_discrete or any(isinstance(support, Integer) for support in self.supports)
 
     @property
     def integers(self) -> Any:

@@ -22,7 +22,7 @@ def continuous_events(flow: Flow, context: Any) -> Events:
             f"state; got {type(flow).__name__}."
         )
     events = events_of(flow, context)
-    if events.is_discrete:
+    if events.has_noise:
         raise ValueError(
             "`flow` must have continuous events; got a flow of integers. NumPyro would need its "
             "exact probabilities, which dequantisation only bounds."

@@ -1,0 +1,64 @@
+"""Integer dimensions of flows."""
+
+from collections.abc import Sequence
+
+import distrax
+import haiku as hk
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, Float, Shaped
+
+from distrax_flows._core.types import ArrayLike
+from distrax_flows.supports import Integer, Support
+
+__all__ = ["Rounding"]
+
+
+class Rounding(distrax.Bijector):
+    """Rounding of the dimensions that are integers, and its inverse with uniform noise.
+
+        forward:  k = floor(x),    inverse:  x = k + u,  u ~ U(0, 1)
+
+    Its log-det is zero, and -inf in the inverse of what is no integer or out of range. `log_prob`
+    is a sample of a lower bound, as with `modules.Dequantize`.
+
+    Args:
+        supports: a support per dimension of a vector; or one, for all entries of an event.
+        event_ndims: number of axes of an event.
+    """
+
+    def __init__(self, supports: Sequence[Support], event_ndims: int):
+        super().__init__(event_ndims_in=event_ndims)
+
+        def row(values):
+            return np.array(values if event_ndims == 1 else values[0])
+
+        self._rounds = row([isinstance(support, Integer) for support in supports])
+        self._low = row([support.low for support in supports])
+        self._high = row([support.high for support in supports])
+
+    def forward_and_log_det(
+        self, x: Float[Array, "..."]
+    ) -> tuple[Float[Array, "..."], Float[Array, "..."]]:
+        """Round down."""
+        k = jnp.clip(jnp.floor(x), self._low, self._high)
+        return jnp.where(self._rounds, k, x), jnp.zeros(self._batch_shape(x), x.dtype)
+
+    def inverse_and_log_det(
+        self, y: Shaped[ArrayLike, "..."]
+    ) -> tuple[Float[Array, "..."], Float[Array, "..."]]:
+        """Add noise to integers."""
+        y = jnp.asarray(y)
+        y = y.astype(jnp.result_type(y, jnp.float32) if y.dtype.kind in "iub" else y.dtype)
+        k = jnp.clip(jnp.floor(y), self._low, self._high)
+        # So far from 0 and 1 that rounding `k + u` moves it to no other integer.
+        margin = 2 * jnp.finfo(y.dtype).eps * jnp.maximum(jnp.abs(k), 1)
+        u = jax.random.uniform(hk.next_rng_key(), y.shape, y.dtype)
+        x = jnp.where(self._rounds, k + jnp.clip(u, margin, 1 - margin), y)
+        axes = tuple(range(y.ndim - self.event_ndims_in, y.ndim))
+        is_inside = jnp.all((k == y) | ~self._rounds, axis=axes)
+        return x, jnp.where(is_inside, 0.0, -jnp.inf).astype(y.dtype)
+
+    def _batch_shape(self, x: jax.Array) -> tuple[int, ...]:
+        return x.shape[: x.ndim - self.event_ndims_in]
