@@ -187,7 +187,8 @@ def _unpickled(path: Any, info: dict[str, Any], pickled: bytes) -> Callable:
     if info["make"]["stored"] == "by code" and here != there:
         raise LoadError(
             f"{path} holds the code of a function for Python {'.'.join(there)}, which "
-            f"{'.'.join(here)} cannot run. Write it again, and pass it as `load(path, make=...)`. "
+            f"{'.'.join(here)} cannot run. Write it again, and pass it as `load(path, make=...)`; "
+            "saved as a `functools.partial` of a builder, it would load in any version. "
             f"Its source was:\n{info['make']['source']}"
         )
     try:
