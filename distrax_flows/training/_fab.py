@@ -83,7 +83,7 @@ class FAB:
     num_new: int = 256
     num_replays: int = 8
     buffer_size: int = 8192
-    annealing: Annealing = dataclasses.field(default_factory=lambda: Annealing(4))
+    annealing: Annealing = dataclasses.field(default_factory=lambda: Annealing(2))
 
     def __post_init__(self):
         check_positive_int("num_new", self.num_new)

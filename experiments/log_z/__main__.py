@@ -14,9 +14,9 @@ from experiments.log_z.settings import Settings
 from experiments.log_z.targets import TARGETS
 
 COLUMNS = (
-    "target divergence seed num_layers hidden_sizes num_steps num_samples learning_rate num_draws "
-    "num_repeats log_z_error log_z_bias annealed_error annealed_bias ess annealed_ess pareto_k "
-    "modes num_params fit_seconds jax_version device"
+    "target divergence seed num_layers hidden_sizes num_steps num_samples learning_rate annealing "
+    "num_draws num_repeats log_z_error log_z_bias annealed_error annealed_bias ess annealed_ess "
+    "pareto_k modes num_params fit_seconds jax_version device"
 )
 
 

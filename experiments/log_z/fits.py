@@ -6,6 +6,7 @@ from typing import Any
 
 import jax
 import numpy as np
+import optax
 
 import distrax_flows as dxf
 from experiments._common import machine_cells, num_parameters
@@ -26,10 +27,11 @@ def identities(settings: Settings) -> list[Row]:
             divergence=settings.divergence or RECIPES[name].divergence,
             seed=seed,
             num_layers=settings.num_layers or RECIPES[name].num_layers,
-            hidden_sizes=settings.hidden_sizes,
+            hidden_sizes=settings.hidden_sizes or RECIPES[name].hidden_sizes,
             num_steps=settings.num_steps or RECIPES[name].num_steps,
-            num_samples=RECIPES[name].num_samples,
+            num_samples=settings.num_samples,
             learning_rate=RECIPES[name].learning_rate,
+            annealing=RECIPES[name].annealing,
             num_draws=settings.num_draws,
             num_repeats=settings.num_repeats,
         )
@@ -42,7 +44,11 @@ def fit(row: Row, settings: Settings) -> tuple[Row, Any]:
     """Fits a flow; returns its scores and cost, and samples of it."""
     recipe, target = RECIPES[row["target"]], TARGETS[row["target"]]()
     num_steps = int(row["num_steps"])
-    flow = _make_flow(row["target"], int(row["num_layers"]), settings.hidden_sizes)
+    hidden_sizes = settings.hidden_sizes or recipe.hidden_sizes
+    flow = _make_flow(row["target"], int(row["num_layers"]), hidden_sizes)
+    annealing = None
+    if recipe.annealing and row["divergence"] != "fab":
+        annealing = optax.linear_schedule(0.01, 1.0, round(recipe.annealing * num_steps))
     init_key, start_key, key, score_key = jax.random.split(jax.random.key(int(row["seed"])), 4)
     start = time.perf_counter()
     points = recipe.reach * jax.random.normal(start_key, (1_000, target.size))
@@ -52,7 +58,8 @@ def fit(row: Row, settings: Settings) -> tuple[Row, Any]:
         divergence=DIVERGENCES[row["divergence"]],
         key=key,
         num_steps=num_steps,
-        num_samples=recipe.num_samples,
+        num_samples=settings.num_samples,
+        annealing=annealing,
         params=flow.init(init_key, points),
         ema_decay=EMA_DECAY,
         optimizer=dxf.training.cosine_adam(num_steps, recipe.learning_rate),

@@ -20,9 +20,10 @@ class Settings:
     divergence: str | None = None  # What to minimise; if None, that of each target's recipe.
     num_steps: int | None = None  # Training steps; if None, those of the recipe.
     num_layers: int | None = None  # Layers of each flow; if None, those of the recipe.
-    hidden_sizes: tuple[int, ...] = (64, 64)  # Hidden units of each network.
+    hidden_sizes: tuple[int, ...] | None = None  # Hidden units; if None, those of the recipe.
+    num_samples: int = 256  # Samples of each step.
     num_draws: int = 2_000  # Samples of an estimate, as in FAB's tables.
-    num_repeats: int = 100  # Estimates, for their mean error.
+    num_repeats: int = 30  # Estimates, for their mean error.
     output: Path = Path("figures/log_z")  # Folder to write into.
     resume: bool = False  # Keep the rows of `results.csv`, and do the fits that are missing.
     quick: bool = False  # One target, a small flow, few steps.
