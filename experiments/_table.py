@@ -28,6 +28,7 @@ class Table:
         columns: names of the columns, separated by spaces. Missing cells stay empty.
         keep_params: store the results of fits, which must be parameters `{module name: {parameter
             name: array}}`, in the folder `params` beside the file, where a later table finds them.
+        num_names: number of the first cells of a row that name the file of its result.
         resume: start from the rows of the file. Otherwise the first row replaces it.
 
     Attributes:
@@ -38,10 +39,17 @@ class Table:
     """
 
     def __init__(
-        self, path: Path, columns: str, *, keep_params: bool = False, resume: bool = False
+        self,
+        path: Path,
+        columns: str,
+        *,
+        keep_params: bool = False,
+        num_names: int = 3,
+        resume: bool = False,
     ):
         self.rows: list[Row] = []
         self._path, self._columns, self._keep_params = path, columns.split(), keep_params
+        self._num_names = num_names
         if resume and path.exists():
             with path.open(newline="") as file:
                 reader = csv.DictReader(file)
@@ -102,7 +110,7 @@ class Table:
         return Finished(row, result)
 
     def _params_path(self, identity: Row) -> Path:
-        stem = "-".join([*identity.values()][:3])
+        stem = "-".join([*identity.values()][: self._num_names])
         return self._path.parent / "params" / f"{stem}.npz"
 
 

@@ -8,27 +8,26 @@ import numpy as np
 from distrax_flows.diagnostics import Calibration, plotting
 from experiments._summary import mean
 from experiments._table import Finished
-from experiments.sbi.tasks import TASKS
 
-_OBSERVATIONS = ("1", "2", "3")
+_NUM_OBSERVATIONS = 3  # shown of each task
 
 
 def draw_posteriors(path: Path, fits: Sequence[Finished]) -> None:
-    """Two parameters of three posteriors of each task: the reference, and the flow below it."""
+    """Two parameters of up to three posteriors of each task: the reference, and the flow below."""
     tasks = list(dict.fromkeys(fit.row["task"] for fit in fits))
-    figure, axes = plotting.panels(2 * len(_OBSERVATIONS), len(tasks), size=1.7)
+    numbers = list(dict.fromkeys(fit.row["observation"] for fit in fits))[:_NUM_OBSERVATIONS]
+    figure, axes = plotting.panels(2 * len(numbers), len(tasks), size=1.7)
     for column, task in zip(axes.T, tasks, strict=True):
         same = [fit for fit in fits if fit.row["task"] == task]
-        shown = [fit for fit in same if fit.row["observation"] in _OBSERVATIONS]
-        c2st = mean([fit.row for fit in same], "c2st")
-        column[0].set_title(f"{task}\nC2ST {c2st:.3f} [{TASKS[task]().published_c2st}]", fontsize=8)
+        shown = [fit for fit in same if fit.row["observation"] in numbers]
+        column[0].set_title(f"{task}\nC2ST {mean([f.row for f in same], 'c2st'):.3f}", fontsize=8)
         for fit, pair in zip(shown, column.reshape(-1, 2), strict=True):
             kept = fit.result["posterior"]
             bounds = plotting.sample_bounds(kept["reference"][:, :2])
             for ax, name in zip(pair, ("reference", "samples"), strict=True):
                 plotting.plot_samples(ax, kept[name][:, :2], bounds, num=60)
     for row, ax in enumerate(axes[:, 0]):
-        ax.set_ylabel(("reference", "flow")[row % 2], fontsize=8)
+        ax.set_ylabel((f"reference {numbers[row // 2]}", "flow")[row % 2], fontsize=8)
     plotting.save_png(path, figure)
 
 

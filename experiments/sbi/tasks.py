@@ -26,6 +26,9 @@ class Task(NamedTuple):
     simulate: Callable[[jax.Array, jax.Array], jax.Array]  # of a key and parameters `[N, D]`
     support: supports.Support  # of each parameter under the prior
     published_c2st: float  # mean over ten observations of NPE-NSF with 10,000 simulations
+    # of the data, which the posterior is conditioned on
+    features: Callable[[jax.Array], jax.Array] = lambda x: x
+    is_discrete: bool = False  # whether data are integers, or a function of integers
 
     def sample(self, key: jax.Array, num: int) -> tuple[jax.Array, jax.Array]:
         """Parameters from the prior, `[N, D]`, and data simulated from each, `[N, C]`."""
@@ -113,7 +116,12 @@ def sir() -> Task:
         share = jnp.clip(infected(theta), 0.0, 1.0)
         return jax.random.binomial(key, 1000.0, share)
 
-    return Task(prior, simulate, supports.log_scale(), 0.680)
+    def features(x: Float[Array, "... 10"]) -> Float[Array, "... 10"]:
+        # Anscombe's transform: the noise of a binomial count then has about the same variance
+        # whatever its mean.
+        return jnp.arcsin(jnp.sqrt((x + 0.375) / 1000.75))
+
+    return Task(prior, simulate, supports.log_scale(), 0.680, features, is_discrete=True)
 
 
 def bernoulli_glm() -> Task:
@@ -136,7 +144,7 @@ def bernoulli_glm() -> Task:
         spikes = jax.random.bernoulli(key, jax.nn.sigmoid(theta @ design.T))
         return spikes.astype(theta.dtype) @ design  # number of spikes, spike-triggered average
 
-    return Task(prior, simulate, supports.real(), 0.678)
+    return Task(prior, simulate, supports.real(), 0.678, is_discrete=True)
 
 
 TASKS: dict[str, Callable[[], Task]] = {
