@@ -2,6 +2,7 @@
 
 import bz2
 import csv
+import dataclasses
 import io
 import zipfile
 
@@ -15,8 +16,13 @@ import scipy.special
 pytest.importorskip("tyro")
 pytest.importorskip("sklearn")
 pytest.importorskip("PIL")
+pytest.importorskip("blackjax")
 
+import distrax_flows as dxf
 from experiments.sbi import __main__ as sbi
+from experiments.sbi.mcmc import sample_posterior
+from experiments.sbi.methods import sample_truncated
+from experiments.sbi.mixtures import mixture_of
 from experiments.sbi.references import read_reference
 from experiments.sbi.settings import Settings
 from experiments.sbi.tasks import TASKS
@@ -154,19 +160,61 @@ def test_references_are_read(tmp_path):
         read_reference(tmp_path / "none.whl", "two_moons", 1)
 
 
+def test_mixture():
+    """The density is the mean of the members', and so is the mean of the samples."""
+    flow = dxf.transform(
+        lambda context: dxf.flows.maf(2, num_layers=1, context=context, standardize=True)
+    )
+    x = jax.random.normal(KEY, (100, 2))
+    # Standardisation moves the two members to 0 and 50.
+    params = [flow.init(KEY, x + shift, x) for shift in (0.0, 50.0)]
+    stacked = jax.tree.map(lambda *leaves: jnp.stack(leaves), *params)
+    mixture = mixture_of(flow, stacked)
+    members = np.stack([flow.log_prob(p, x, x) for p in params])
+    np.testing.assert_allclose(
+        mixture.log_prob({}, x, x), np.logaddexp(*members) - np.log(2), rtol=1e-5
+    )
+    samples = mixture.sample({}, KEY, (1_000,), x)
+    assert samples.shape == (1_000, 100, 2)
+    assert np.mean(samples > 25) == pytest.approx(0.5, abs=0.02)
+    assert np.all((samples > 25).all(axis=-1) == (samples > 25).any(axis=-1))  # of one member
+
+
+@pytest.mark.slow
+def test_chains_find_both_modes():
+    """Parameters of the task up to a sign: |theta_1 + theta_2| is the first datum."""
+    task = TASKS["two_moons"]()
+
+    def log_likelihood(theta):
+        return -0.5 * jnp.sum(((jnp.abs(theta) - jnp.array([0.5, 0.2])) / 0.05) ** 2, axis=-1)
+
+    settings = Settings(num_chains=200, num_warmup=100, num_burn_in=5)
+    samples = np.asarray(sample_posterior(KEY, 2_000, task, log_likelihood, settings))
+    assert samples.shape == (2_000, 2)
+    np.testing.assert_allclose(np.abs(samples).mean(axis=0), [0.5, 0.2], atol=0.01)
+    np.testing.assert_allclose(np.abs(samples).std(axis=0), 0.05, rtol=0.15)
+    assert np.mean(samples > 0, axis=0) == pytest.approx(0.5, abs=0.12)
+
+
+def test_truncated_prior():
+    task = TASKS["two_moons"]()
+    inside = sample_truncated(KEY, 500, task, lambda theta: theta[:, 0] > 0.5)
+    assert inside.shape == (500, 2)
+    assert np.all((inside[:, 0] > 0.5) & (inside[:, 0] < 1))
+    assert inside[:, 0].mean() == pytest.approx(0.75, abs=0.03)
+
+
 @pytest.mark.slow
 def test_sbi(tmp_path, capsys, monkeypatch):
     settings = Settings(quick=True, output=tmp_path / "output", wheel=wheel(tmp_path / "a.whl"))
     sbi.main(settings)
-    with (settings.output / "results.csv").open(newline="") as file:
-        rows = list(csv.DictReader(file))
+    rows = rows_of(settings.output / "results.csv")
     assert [row["observation"] for row in rows] == [str(n) for n in range(1, 11)]
     assert all(0.3 < float(row["c2st"]) <= 1 for row in rows)
     assert len({row["fit_seconds"] for row in rows}) == 1  # all observations share a fit
-    with (settings.output / "calibration.csv").open(newline="") as file:
-        (row,) = csv.DictReader(file)
+    (row,) = rows_of(settings.output / "calibration.csv")
     assert all(0 < float(row[name]) <= 1 for name in ("p_coordinates", "p_hpd", "p_tarp"))
-    for name in ("posteriors.png", "calibration.png"):
+    for name in ("posteriors_npe.png", "calibration.png"):
         assert 0 < (settings.output / name).stat().st_size < 300_000
     assert "published NPE" in capsys.readouterr().out
 
@@ -176,8 +224,38 @@ def test_sbi(tmp_path, capsys, monkeypatch):
     sbi.main(Settings(quick=True, resume=True, output=settings.output, wheel=settings.wheel))
 
 
+@pytest.mark.slow
+def test_other_methods(tmp_path, capsys):
+    settings = Settings(
+        quick=True,
+        tasks=("two_moons", "sir"),
+        methods=("nle",),
+        observations=(2,),
+        output=tmp_path,
+        wheel=wheel(tmp_path / "a.whl"),
+    )
+    sbi.main(settings)
+    assert "No likelihoods of sir: their data are discrete." in capsys.readouterr().out
+    rounds = dataclasses.replace(settings, tasks=("two_moons",), methods=("tsnpe",), resume=True)
+    sbi.main(rounds)
+    rows = rows_of(tmp_path / "results.csv")
+    assert [(r["task"], r["method"], r["observation"]) for r in rows] == [
+        ("two_moons", "nle", "2"),
+        ("two_moons", "tsnpe", "2"),
+    ]
+    assert not (tmp_path / "calibration.csv").exists()  # that of npe
+
+
+def rows_of(path):
+    """The rows of a table."""
+    with path.open(newline="") as file:
+        return list(csv.DictReader(file))
+
+
 def test_what_the_experiment_refuses(tmp_path):
     with pytest.raises(ValueError, match="`tasks` must be one of"):
         sbi.main(Settings(tasks=("three_moons",), output=tmp_path))
+    with pytest.raises(ValueError, match="`methods` must be one of"):
+        sbi.main(Settings(methods=("abc",), output=tmp_path))
     with pytest.raises(ValueError, match="`num_simulations` must be at least 20"):
         sbi.main(Settings(num_simulations=10, output=tmp_path))

@@ -94,13 +94,30 @@ def tsnpe(task_name: str, seed: int, observation: Float[Array, " C"], settings: 
     theta, x = [], []
     for num in _in_parts(settings.num_simulations, settings.num_rounds):
         prior_key, data_key, fit_key, region_key, key = jax.random.split(key, 5)
-        theta.append(_sample_truncated(prior_key, num, task, accepts))
+        theta.append(sample_truncated(prior_key, num, task, accepts))
         x.append(task.simulate(data_key, theta[-1]))
         found = _fit_posterior(task, jnp.concatenate(theta), jnp.concatenate(x), fit_key, recipe)
         accepts = _region(found, observation, region_key, settings.truncation)
     assert found is not None
     cells = found.cells | as_row(fit_seconds=f"{time.perf_counter() - start:.1f}")
     return Posterior(_sampler(found, observation), cells)
+
+
+def sample_truncated(key: jax.Array, num: int, task: Task, accepts: Accepts | None) -> jax.Array:
+    """Samples the prior within a region by rejection."""
+    if accepts is None:
+        return jnp.asarray(task.prior.sample(seed=key, sample_shape=(num,)))
+    kept, num_kept = [], 0
+    for batch_key in jax.random.split(key, _MAX_PROPOSALS):
+        proposed = task.prior.sample(seed=batch_key, sample_shape=(_NUM_PROPOSED,))
+        kept.append(proposed[accepts(proposed)])
+        num_kept += len(kept[-1])
+        if num_kept >= num:
+            return jnp.concatenate(kept)[:num]
+    raise RuntimeError(
+        f"Only {num_kept} of {_MAX_PROPOSALS * _NUM_PROPOSED:,} samples of the prior are in the "
+        "region that the posterior was truncated to."
+    )
 
 
 def _fit_posterior(
@@ -135,23 +152,6 @@ def _region(found: Fitted, observation: jax.Array, key: jax.Array, truncation: f
     samples = _sampler(found, observation)(key, _NUM_PROPOSED)
     least = jnp.quantile(found.flow.log_prob({}, samples, observation), truncation)
     return lambda theta: found.flow.log_prob({}, theta, observation) > least
-
-
-def _sample_truncated(key: jax.Array, num: int, task: Task, accepts: Accepts | None) -> jax.Array:
-    """Samples the prior within a region by rejection."""
-    if accepts is None:
-        return jnp.asarray(task.prior.sample(seed=key, sample_shape=(num,)))
-    kept, num_kept = [], 0
-    for batch_key in jax.random.split(key, _MAX_PROPOSALS):
-        proposed = task.prior.sample(seed=batch_key, sample_shape=(_NUM_PROPOSED,))
-        kept.append(proposed[accepts(proposed)])
-        num_kept += len(kept[-1])
-        if num_kept >= num:
-            return jnp.concatenate(kept)[:num]
-    raise RuntimeError(
-        f"Only {num_kept} of {_MAX_PROPOSALS * _NUM_PROPOSED:,} samples of the prior are in the "
-        "region that the posterior was truncated to."
-    )
 
 
 def _in_parts(total: int, num: int) -> list[int]:
