@@ -11,9 +11,9 @@ Three methods fit mixtures of flows to simulations:
 * nle: flows of the data, given the parameters, and NUTS for each observation.
 * tsnpe: as npe, for one observation, in rounds that simulate near its posterior.
 
-The simulators are those of sbibm, rewritten in JAX; its wheel has ten observations of each task, with
-10,000 samples of each posterior. Without `--wheel` there are no references, and only calibration is
-measured. `recipes.py` has the sizes of the flows.
+The simulators are those of sbibm, rewritten in JAX; its wheel has ten observations of each task,
+with 10,000 samples of each posterior. Without `--wheel` there are no references, and only
+calibration is measured. `recipes.py` has the sizes of the flows.
 
 `results.csv` gets a row per task, method, seed and observation:
 
@@ -23,8 +23,8 @@ measured. `recipes.py` has the sizes of the flows.
   compilation. Observations share the fits of npe and nle.
 * sample_seconds: of the 10,000 samples, compilation included.
 
-`calibration.csv` gets a row per task and seed of npe: for new simulations, the least of the p-values
-of ranks of the parameters, and the p-values of highest-density and TARP coverage.
+`calibration.csv` gets a row per task and seed of npe: for new simulations, the least of the
+p-values of ranks of the parameters, and the p-values of highest-density and TARP coverage.
 
 In the output folder, `posteriors_<method>.png` shows two parameters of references and flows, and
 `calibration.png` the coverage.

@@ -81,8 +81,9 @@ def tsnpe(task_name: str, seed: int, observation: Float[Array, " C"], settings: 
     """Truncated sequential estimation (TSNPE): rounds of simulations near the posterior.
 
     The prior of a round is truncated to the region where the posterior of the round before exceeds
-    the `truncation` quantile of its own log-densities. Within the last region, simulations of all
-    rounds are distributed as the prior, up to a factor, so that maximum likelihood stays correct.
+    the `truncation` quantile of its own log-densities. Where all regions overlap, simulations of
+    all rounds are distributed as the prior, up to a factor, so that maximum likelihood stays
+    correct.
 
     Reference:
         Deistler et al., "Truncated Proposals for Scalable and Hassle-Free Simulation-Based
@@ -138,6 +139,7 @@ def _sizes(recipe: Recipe) -> dict[str, Any]:
     return {
         "num_layers": recipe.num_layers,
         "hidden_sizes": recipe.hidden_sizes,
+        "activation": getattr(jax.nn, recipe.activation),
         "num_bins": recipe.num_bins,
         "standardize": True,
     }

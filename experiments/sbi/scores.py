@@ -20,14 +20,15 @@ NUM_SHOWN = 2_000  # samples of a posterior in pictures
 
 def identities(settings: Settings) -> list[Row]:
     """The cells that identify each observation of each fit."""
+    # Observations come first: a run that is interrupted has some of every task.
     return [
         as_row(task=task, method=method, seed=seed, observation=number)
         | _recipe_cells(task, method, settings)
+        for number in settings.observations
         for method in settings.methods
         for task in settings.tasks
         if method != "nle" or not TASKS[task]().is_discrete
         for seed in settings.seeds
-        for number in settings.observations
     ]
 
 

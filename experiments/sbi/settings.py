@@ -2,6 +2,7 @@
 
 import dataclasses
 from pathlib import Path
+from typing import Literal
 
 from experiments._command import quick_means
 from experiments.sbi.recipes import Recipe, recipe_for
@@ -27,6 +28,7 @@ class Settings:
     num_members: int | None = None
     num_layers: int | None = None  # Layers of each flow.
     hidden_sizes: tuple[int, ...] | None = None  # Hidden units of each of its networks.
+    activation: Literal["relu", "silu", "tanh"] | None = None  # Of these networks.
     num_bins: int | None = None  # Bins of its splines.
     learning_rate: float | None = None  # Of Adam at the start; it falls to zero by a cosine.
     weight_decay: float | None = None  # How much a step shrinks matrices, times the learning rate.
