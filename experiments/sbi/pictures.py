@@ -39,9 +39,11 @@ def draw_calibration(path: Path, fits: Sequence[Finished]) -> None:
         ax.remove()
     for ax, fit in zip(axes.flat, fits, strict=False):
         kept = fit.result["calibration"]
-        ranks = np.asarray(kept["ranks"])
-        coordinates = [f"x[{d}]" for d in range(ranks.shape[1] - 2)]
-        names = (*coordinates, "hpd", "tarp")
+        # The last two first, so that they look alike in all panels.
+        ranks = np.roll(np.asarray(kept["ranks"]), 2, axis=1)
+        # Legends leave out names that begin with an underscore.
+        others = [f"_x[{d}]" for d in range(1, ranks.shape[1] - 2)]
+        names = ("hpd", "tarp", "parameters", *others)
         plotting.plot_calibration(ax, Calibration(ranks, int(kept["num_samples"]), names))
         ax.set_title(fit.row["task"], fontsize=9)
     plotting.save_png(path, figure)
