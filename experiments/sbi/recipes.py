@@ -23,9 +23,9 @@ class Recipe(NamedTuple):
 
 def recipe_for(task: str, method: str) -> Recipe:
     """The recipe of a task and a method."""
-    if method == "nle":
-        return _LIKELIHOODS
-    return _POSTERIORS[task]
+    recipe = _RECIPES[task]
+    # Each step of the chains would cost as much more as there are members.
+    return recipe._replace(num_members=1) if method == "nle" else recipe
 
 
 _SHARP = Recipe(
@@ -49,7 +49,7 @@ _SMOOTH = _SHARP._replace(
 )  # fmt: skip
 
 # Chosen by the log-likelihood of new simulations, never by reference posteriors.
-_POSTERIORS = {
+_RECIPES = {
     "two_moons": _SHARP,
     "slcp": _SHARP._replace(num_layers=5, learning_rate=1e-2, weight_decay=1.0),
     "gaussian_mixture": _SHARP._replace(learning_rate=1e-2),
@@ -57,4 +57,3 @@ _POSTERIORS = {
     "sir": _SHARP._replace(num_layers=4, weight_decay=0.3),
     "bernoulli_glm": _SMOOTH,
 }
-_LIKELIHOODS = _SHARP._replace(num_members=1, num_layers=4)
