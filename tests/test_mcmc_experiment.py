@@ -138,6 +138,7 @@ def test_mcmc(tmp_path, capsys, monkeypatch):
         assert float(row["ess_per_1000"]) > float(row["ess_per_1000_all"]) > 0
         assert (row["mean_error"] == "") == (row["method"] == "reference")
         assert (row["fit_gradients"] == "6400") == (row["method"] == "neutra")
+        assert (int(row["fit_gradients"] or 0) > 6_400) == (row["method"] == "adapted")
     for name in ("samples.png", "ess.png"):
         assert 0 < (tmp_path / name).stat().st_size < 300_000
     assert "banana, neutra" in capsys.readouterr().out

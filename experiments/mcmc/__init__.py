@@ -4,10 +4,11 @@
     python -m experiments.mcmc --targets funnel --methods neutra --seeds 0
     python -m experiments.mcmc --quick --output /tmp/mcmc
 
-A flow is fitted to a target density by reverse KL, and NUTS samples the base of the flow (NeuTra,
-Hoffman et al. 2019); plain NUTS samples the target itself. Both adapt their step size and a
-diagonal metric. The targets are a banana, Neal's funnel, eight schools in the centred
-parametrisation, and a logistic regression with 31 coefficients.
+A flow is fitted to a target density by reverse KL, and NUTS samples the base of the flow ("neutra",
+Hoffman et al. 2019); the flow is then fitted to samples of NUTS in its coordinates, in rounds
+("adapted"); plain NUTS samples the target itself. All adapt their step size and a diagonal metric.
+The targets are a banana, Neal's funnel, eight schools in the centred parametrisation, and a
+logistic regression with 31 coefficients.
 
 `results.csv` gets a row per target, method and seed:
 

@@ -12,7 +12,12 @@ from experiments._summary import mean, select, select_fits
 from experiments._table import Finished
 from experiments.mcmc.targets import TARGETS
 
-_TITLES = {"reference": "truth", "nuts": "NUTS", "neutra": "NUTS with a flow"}
+_TITLES = {
+    "reference": "truth",
+    "nuts": "NUTS",
+    "neutra": "with a flow",
+    "adapted": "with an adapted flow",
+}
 _NUM_EXACT = 2_000
 
 
@@ -26,7 +31,8 @@ def draw_samples(path: Path, runs: Sequence[Finished]) -> None:
     targets = _in_order(TARGETS, runs, "target")
     methods = _in_order(_TITLES, runs, "method", "reference")
     titles = [_TITLES[method] for method in methods]
-    titles += ["its coordinates z"] if "neutra" in methods else []
+    flow = next((method for method in ("adapted", "neutra") if method in methods), None)
+    titles += [] if flow is None else ["its coordinates z"]
     figure, axes = plotting.panels(len(targets), len(titles), size=1.9)
     for ax, title in zip(axes[0], titles, strict=True):
         ax.set_title(title, fontsize=9)
@@ -36,8 +42,8 @@ def draw_samples(path: Path, runs: Sequence[Finished]) -> None:
         window = np.quantile(truth, [0.005, 0.995], axis=0)
         for ax, method in zip(line, methods, strict=False):
             _plot_points(ax, truth if method == "reference" else kept[method]["x"], window)
-        if "neutra" in methods:
-            _plot_points(line[-1], kept["neutra"]["z"], np.array([[-3.0, -3.0], [3.0, 3.0]]))
+        if flow is not None:
+            _plot_points(line[-1], kept[flow]["z"], np.array([[-3.0, -3.0], [3.0, 3.0]]))
         target = TARGETS[name]()
         across, up = (target.names[d] for d in target.shown)
         line[0].set_xlabel(across, fontsize=8)

@@ -1,5 +1,6 @@
 """Runs of NUTS, with and without a flow, and their scores."""
 
+import time
 from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
 
@@ -9,6 +10,7 @@ import numpy as np
 from jax.tree_util import Partial
 
 import distrax_flows as dxf
+from distrax_flows.interfaces.blackjax import adapt_flow
 from experiments._common import machine_cells, num_parameters
 from experiments._table import Row, as_row, cells_of
 from experiments.mcmc.recipes import RECIPES, Recipe, make_flow
@@ -44,9 +46,11 @@ def identities(settings: Settings) -> list[Row]:
     for target in settings.targets:
         for method in settings.methods:
             fit = {}
-            if method == "neutra":
+            if method != "nuts":
                 fit = cells_of(RECIPES[target], "num_layers hidden_sizes order")
                 fit |= cells_of(settings, "num_steps num_samples learning_rate ema_decay")
+            if method == "adapted":
+                fit |= cells_of(settings, "num_rounds num_round_draws")
             run = cells_of(settings, "num_chains num_warmup num_draws")
             for seed in settings.seeds:
                 rows.append(as_row(target=target, method=method, seed=seed) | run | fit)
@@ -88,8 +92,9 @@ def sample(row: Row, settings: Settings, references: Mapping[str, Moments]) -> t
 
 def _coordinates(row: Row, target: Target, key: jax.Array, settings: Settings) -> Coordinates:
     """The coordinates of a method."""
-    if row["method"] == "neutra":
-        return _fitted_coordinates(RECIPES[row["target"]], target, key, settings)
+    if row["method"] in ("neutra", "adapted"):
+        recipe, adapts = RECIPES[row["target"]], row["method"] == "adapted"
+        return _fitted_coordinates(recipe, target, key, settings, adapts)
     straighten = target.straighten
     if row["method"] == "nuts" or straighten is None:
         return Coordinates(Partial(target.log_density), lambda z: z, {})
@@ -102,9 +107,9 @@ def _coordinates(row: Row, target: Target, key: jax.Array, settings: Settings) -
 
 
 def _fitted_coordinates(
-    recipe: Recipe, target: Target, key: jax.Array, settings: Settings
+    recipe: Recipe, target: Target, key: jax.Array, settings: Settings, adapts: bool
 ) -> Coordinates:
-    """The base of a flow that is fitted to a target."""
+    """The base of a flow that is fitted to a target, and perhaps then to samples of NUTS on it."""
     flow = make_flow(recipe, target.size)
     fitted = dxf.fit_to_density(
         flow,
@@ -122,6 +127,25 @@ def _fitted_coordinates(
         fit_seconds=f"{history.train_seconds:.2f}",
         compile_seconds=f"{history.compile_seconds:.2f}",
     )
+    if adapts:
+        start = time.perf_counter()
+        adapted = adapt_flow(
+            flow,
+            target.log_density,
+            key=jax.random.fold_in(key, 1),
+            params=params,
+            num_rounds=settings.num_rounds,
+            num_samples=settings.num_round_draws,
+            num_fit_steps=settings.num_steps,
+            optimizer=dxf.training.cosine_adam(settings.num_steps, settings.learning_rate / 3),
+            ema_decay=settings.ema_decay,
+        )
+        params = adapted.params
+        seconds = history.train_seconds + time.perf_counter() - start
+        cells |= as_row(
+            fit_gradients=int(cells["fit_gradients"]) + adapted.num_gradients,
+            fit_seconds=f"{seconds:.2f}",
+        )
 
     def log_density(params: Any, z: jax.Array) -> jax.Array:
         return dxf.pull_back(flow, params, target.log_density)(z)
