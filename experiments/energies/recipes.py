@@ -3,11 +3,10 @@
 import dataclasses
 import functools
 from collections.abc import Callable
-from typing import Any
 
 import distrax
 
-from distrax_flows import families, flows
+from distrax_flows import flows
 
 
 @dataclasses.dataclass(frozen=True)
@@ -31,18 +30,10 @@ def _thin(label: str, build: Callable[..., distrax.Transformed], learning_rate: 
     return Recipe(label, build, learning_rate, times=4, has_networks=False)
 
 
-def _splines(
-    size: int, *, range_min: float, range_max: float, **options: Any
-) -> distrax.Transformed:
-    """Couplings of splines alone, so that their reach is that of the settings."""
-    family = families.spline(range_min=range_min, range_max=range_max)
-    return flows.coupling(size, family, **options)
-
-
 RECIPES = {
     "planar": _thin("planar", flows.planar, 2e-2),
     "radial": _thin("radial", flows.radial, 3e-2),
     "realnvp": Recipe("RealNVP", flows.realnvp),
     "iaf": Recipe("IAF", flows.iaf),
-    "nsf_coupling": Recipe("spline coupling", _splines, has_splines=True),
+    "nsf_coupling": Recipe("spline coupling", flows.nsf_coupling, has_splines=True),
 }

@@ -26,8 +26,8 @@ class Settings:
     seeds: tuple[int, ...] = (0,)  # A fit for each; the picture shows the first.
     num_layers: int = 8  # Layers of each flow; four times as many of planar and radial flows.
     hidden_sizes: tuple[int, ...] = (64, 64)  # Hidden units of each network.
-    # Splines cover [-reach, reach], and are lines beyond. A bounded z1 needs more than 5.
-    spline_reach: float = 10.0
+    # Splines cover [-reach, reach]; an affine map after each, seen from the base, goes beyond.
+    spline_reach: float = 5.0
     num_draws: int = 100_000  # Fresh samples that score a fit: of the flow, and of the density.
     grid_size: int = 150  # Points along each side of a panel.
     output: Path = Path("figures/energies")  # Folder to write into.
