@@ -153,8 +153,9 @@ def integer(low: int | None = None, high: int | None = None) -> Support:
 
     The flow sees `k + u`, with uniform noise u in (0, 1), on `(low, high + 1)`: `log_prob` needs a
     `key`, and is a sample of a lower bound of the log-probability of k, times the density of the
-    other dimensions. Samples are integers, as floats. If all dimensions are integers, the flow
-    takes integer arrays; `diagnostics.likelihood_bounds` averages over noise. For images, see
+    other dimensions. Samples are integers, as floats. float32 has fractions of numbers up to 2e6
+    only: beyond, the density is zero; use float64, or `real`. If all dimensions are integers, the
+    flow takes integer arrays; `diagnostics.likelihood_bounds` averages over noise. For images, see
     `flows.dequantized`.
 
     Raises:
@@ -171,7 +172,7 @@ def integer(low: int | None = None, high: int | None = None) -> Support:
         [ True  True False]
     """
     for name, end in (("low", low), ("high", high)):
-        if end is not None and end != int(end):
+        if end is not None and (not math.isfinite(end) or end != int(end)):
             raise ValueError(f"`{name}` must be an integer, or None; got {name}={end}.")
     low, high = -math.inf if low is None else int(low), math.inf if high is None else int(high)
     if low > high:

@@ -11,7 +11,7 @@ from jaxtyping import Array, Float
 
 from distrax_flows._core.checks import check_positive_int
 
-__all__ = ["Annealed", "Annealing", "anneal", "take_rows", "tuned_step_sizes"]
+__all__ = ["Annealed", "Annealing", "anneal", "rows_at", "take_rows", "tuned_step_sizes"]
 
 # Maps points [S, ..., *event_shape] to their log-densities at the start and the end, both [S, ...].
 LogDensities: TypeAlias = Callable[[jax.Array], tuple[jax.Array, jax.Array]]
@@ -69,7 +69,7 @@ class Annealing:
         step_sizes: Float[Array, " K"], acceptance: Float[Array, " K"], rate: float | jax.Array
     ) -> Float[Array, " K"]:
         """Return step sizes, moved towards an acceptance of 0.65."""
-        return step_sizes * jnp.exp(rate * (acceptance - _ACCEPTANCE))
+        return (step_sizes * jnp.exp(rate * (acceptance - _ACCEPTANCE))).astype(step_sizes.dtype)
 
 
 class Annealed(NamedTuple):
@@ -113,7 +113,7 @@ def anneal(
         return (z, log_w, log_ratio), acceptance
 
     start, end = log_densities(z)
-    carry = (z, jnp.zeros_like(start), end - start)
+    carry = (z, jnp.zeros_like(end - start), end - start)
     inputs = (betas, step_sizes, jax.random.split(key, num))
     (z, log_w, log_ratio), acceptance = jax.lax.scan(move, carry, inputs)
     return Annealed(z, log_w + log_ratio / (num + 1), acceptance)
@@ -172,6 +172,7 @@ def _hamiltonian(
         now = evaluate(z)
         return z, momentum + 0.5 * step_size * now[2], now
 
+    beta, step_size = beta.astype(z.dtype), step_size.astype(z.dtype)
     momentum_key, accept_key = jax.random.split(key)
     momentum = jax.random.normal(momentum_key, z.shape, z.dtype)
     before = evaluate(z)
@@ -197,16 +198,23 @@ def _resample(z: jax.Array, log_w: jax.Array, key: jax.Array) -> tuple[jax.Array
     is_low = jnp.sum(weights, axis=0) ** 2 < 0.5 * num * jnp.sum(weights**2, axis=0)
     offsets = jax.random.uniform(key, log_mean.shape, log_w.dtype)
 
-    def choose(weights, offset):
-        ends = jnp.cumsum(weights)
-        marks = (jnp.arange(num) + offset) / num * ends[-1]
-        return jnp.minimum(jnp.searchsorted(ends, marks, side="right"), num - 1)
-
-    for _ in range(log_mean.ndim):
-        choose = jax.vmap(choose, in_axes=(-1, -1), out_axes=-1)
     each = jnp.arange(num).reshape(-1, *[1] * log_mean.ndim)
-    chosen = jnp.where(is_low, choose(weights, offsets), each)
+    chosen = jnp.where(is_low, rows_at(log_w, (each + offsets) / num), each)
     return take_rows(z, chosen), jnp.where(is_low, log_mean, log_w)
+
+
+def rows_at(log_w: jax.Array, quantiles: jax.Array) -> jax.Array:
+    """Return the rows of weights `[S, ...]` at quantiles `[R, ...]` of their distribution."""
+    largest = jnp.max(log_w, axis=0)
+    ends = jnp.cumsum(jnp.exp(log_w - jnp.where(jnp.isfinite(largest), largest, 0)), axis=0)
+
+    def find(ends, quantiles):
+        rows = jnp.searchsorted(ends, quantiles * ends[-1], side="right")
+        return jnp.minimum(rows, len(ends) - 1)
+
+    for _ in range(log_w.ndim - 1):
+        find = jax.vmap(find, in_axes=(-1, -1), out_axes=-1)
+    return find(ends, quantiles)
 
 
 def take_rows(z: jax.Array, rows: jax.Array) -> jax.Array:

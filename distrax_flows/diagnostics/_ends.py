@@ -50,6 +50,8 @@ def warn_of_ends(
     """
     if isinstance(x, Tracer) or len(x) < _MIN_SAMPLES:
         return
+    if flow.draws_random_numbers(params, context):
+        return  # its density is not known, and integers end where they do
     args = () if context is None else (context,)
     event_shape = flow.event_shape
     batch_shape = x.shape[: x.ndim - len(event_shape)]

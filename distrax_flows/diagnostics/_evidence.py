@@ -73,8 +73,10 @@ def evidence(
     """Estimate the normaliser of a density by importance sampling, with the flow as proposal.
 
     With `annealing`, samples move from the flow towards the density first: annealed importance
-    sampling, or sequential Monte Carlo. Estimates then have less variance, and the effective sample
-    size and `kl` are those of the moved samples.
+    sampling, or sequential Monte Carlo. Estimates of the normaliser then have less variance. `kl`
+    is an upper bound of the divergence of the moved samples from p; with resampling, it is that of
+    the estimates of single runs, and `ess` and `pareto_k` are those of the weights since the last
+    resampling.
 
     Samples outside the support of p, with a log-density of -inf, have no weight. A log-density of
     NaN makes all estimates NaN.
@@ -89,8 +91,8 @@ def evidence(
         annealing: a path from the flow to the density, such as `dxf.Annealing(num_temperatures=8)`;
             none if None. `log_density` is then compiled in, and must be differentiable. Sequential
             Monte Carlo runs ten times, each with a tenth of the samples, and its standard errors
-            are those of the runs.
-        batch_size: number of samples at a time, if memory is short; see `Flow`.
+            are those of the runs. Numbers of samples are rounded up to whole runs.
+        batch_size: number of samples at a time (per row of the context), if memory is short.
 
     Raises:
         TypeError: `log_density` is not a function.
@@ -116,6 +118,8 @@ def evidence(
         >>> print(f"{found.log_z:.4f} +- {found.log_z_stderr:.4f}, {found.ess:.0f}")
         1.8379 +- 0.0000, 10000
     """
+    if batch_size is not None:
+        check_positive_int("batch_size", batch_size)
     if check_positive_int("num_samples", num_samples) < 2:
         raise ValueError(f"`num_samples` must be at least 2; got {num_samples=}.")
     if context is not None:
@@ -163,7 +167,8 @@ def _annealed(
     constant = _constant(pulled(sample(tune_key, _PILOT_SAMPLES)))
 
     def log_densities(z):
-        return flow.log_prob_base(params, z, context), pulled(z) - constant
+        base = flow.log_prob_base(params, z, context)
+        return base, (pulled(z) - constant).astype(base.dtype)
 
     step_sizes = tuned_step_sizes(log_densities, sample, tune_key, annealing)
     num_runs = -(-num_samples // (batch_size or num_samples))
@@ -200,9 +205,9 @@ def _estimates(log_w: jax.Array, constant: jax.Array) -> Evidence:
     bounded = mean_log != -jnp.inf  # false if a sample is outside the support of p
     return Evidence(
         log_z=constant + largest + log_mean,
-        log_z_stderr=jnp.sqrt(variance(runs, 0) / num_runs),
+        log_z_stderr=jnp.sqrt(variance(runs, 0) / (num_runs - 1)),
         elbo=constant + largest + mean_log,
-        elbo_stderr=jnp.where(bounded, jnp.std(log_runs, axis=0), jnp.inf) / num_runs**0.5,
+        elbo_stderr=jnp.where(bounded, jnp.std(log_runs, axis=0), jnp.inf) / (num_runs - 1) ** 0.5,
         ess=num_samples / (1 + variance(weights, (0, 1))),
         pareto_k=pareto_smooth(log_w.reshape(num_samples, *log_w.shape[2:])).pareto_k,
         kl=jnp.where(bounded, log_mean - mean_log, jnp.inf),

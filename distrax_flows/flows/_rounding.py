@@ -20,8 +20,9 @@ class Rounding(distrax.Bijector):
 
         forward:  k = floor(x),    inverse:  x = k + u,  u ~ U(0, 1)
 
-    Its log-det is zero, and -inf in the inverse of what is no integer or out of range. `log_prob`
-    is a sample of a lower bound, as with `modules.Dequantize`.
+    Its log-det is zero, and -inf in the inverse of what is no integer, out of range, or beyond the
+    integers between which the dtype has numbers (2e6 for float32). `log_prob` is a sample of a
+    lower bound, as with `modules.Dequantize`.
 
     Args:
         supports: a support per dimension of a vector; or one, for all entries of an event.
@@ -42,7 +43,7 @@ class Rounding(distrax.Bijector):
         self, x: Float[Array, "..."]
     ) -> tuple[Float[Array, "..."], Float[Array, "..."]]:
         """Round down."""
-        k = jnp.clip(jnp.floor(x), self._low, self._high)
+        k = self._clip(jnp.floor(x))
         return jnp.where(self._rounds, k, x), jnp.zeros(self._batch_shape(x), x.dtype)
 
     def inverse_and_log_det(
@@ -51,14 +52,18 @@ class Rounding(distrax.Bijector):
         """Add noise to integers."""
         y = jnp.asarray(y)
         y = y.astype(jnp.result_type(y, jnp.float32) if y.dtype.kind in "iub" else y.dtype)
-        k = jnp.clip(jnp.floor(y), self._low, self._high)
+        k = self._clip(jnp.floor(y))
         # So far from 0 and 1 that rounding `k + u` moves it to no other integer.
         margin = 2 * jnp.finfo(y.dtype).eps * jnp.maximum(jnp.abs(k), 1)
+        is_coarse = margin >= 0.5  # there is no number between integers
         u = jax.random.uniform(hk.next_rng_key(), y.shape, y.dtype)
         x = jnp.where(self._rounds, k + jnp.clip(u, margin, 1 - margin), y)
         axes = tuple(range(y.ndim - self.event_ndims_in, y.ndim))
-        is_inside = jnp.all((k == y) | ~self._rounds, axis=axes)
+        is_inside = jnp.all(((k == y) & ~is_coarse) | ~self._rounds, axis=axes)
         return x, jnp.where(is_inside, 0.0, -jnp.inf).astype(y.dtype)
+
+    def _clip(self, k: jax.Array) -> jax.Array:
+        return jnp.clip(k, jnp.asarray(self._low, k.dtype), jnp.asarray(self._high, k.dtype))
 
     def _batch_shape(self, x: jax.Array) -> tuple[int, ...]:
         return x.shape[: x.ndim - self.event_ndims_in]

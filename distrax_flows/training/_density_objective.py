@@ -60,6 +60,11 @@ class DensityObjective:
         """Return the loss; see `Objective`."""
         returned = self.divergence(flow, params, self._target(batch), key)
         loss = returned if isinstance(returned, Loss) else Loss(returned)
+        if (loss.memory is None) != (batch.memory is None):
+            raise ValueError(
+                "`divergence` must return a memory if and only if its `start` does; got "
+                f"{loss.memory=} from {self.divergence!r}."
+            )
         if batch.data is None:
             return loss
         forward = evaluate(MaximumLikelihood(), flow, params, batch.data, key).loss

@@ -7,7 +7,13 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, Int
 
-from distrax_flows._core.annealing import Annealing, anneal, take_rows, tuned_step_sizes
+from distrax_flows._core.annealing import (
+    Annealing,
+    anneal,
+    rows_at,
+    take_rows,
+    tuned_step_sizes,
+)
 from distrax_flows._core.checks import check_positive_int
 from distrax_flows.functional.flow import Flow, Params
 from distrax_flows.training.divergences import Target
@@ -29,6 +35,7 @@ class Replay(NamedTuple):
         step_sizes: of each temperature.
         acceptance: of each temperature, for the newest samples.
         ess: effective share of the newest samples.
+        next: row of the oldest samples, which are replaced next.
         step: number of steps done.
     """
 
@@ -38,6 +45,7 @@ class Replay(NamedTuple):
     step_sizes: Float[Array, " K"]
     acceptance: Float[Array, " K"]
     ess: Float[Array, ""]
+    next: Int[Array, ""]
     step: Int[Array, ""]
 
 
@@ -105,8 +113,8 @@ class FAB:
         x, log_w, log_q, acceptance = self._anneal(
             flow, params, target, key, step_sizes, self.buffer_size
         )
-        ess, step = jnp.zeros((), log_w.dtype), jnp.zeros((), jnp.int32)
-        return Replay(x, log_w, log_q, step_sizes, acceptance, ess, step)
+        ess, start = jnp.zeros((), log_w.dtype), jnp.zeros((), jnp.int32)
+        return Replay(x, log_w, log_q, step_sizes, acceptance, ess, next=start, step=start)
 
     def __call__(self, flow: Flow, params: Params, target: Target, key: jax.Array) -> Loss:
         """Return the loss; see `Divergence`."""
@@ -119,16 +127,15 @@ class FAB:
             lambda replay: replay,
             replay,
         )
-        chosen = jax.random.categorical(
-            replay_key,
-            replay.log_weights,
-            axis=0,
-            shape=(target.num_samples, *replay.log_weights.shape[1:]),
-        )
+        shape = (target.num_samples, *replay.log_weights.shape[1:])
+        chosen = rows_at(replay.log_weights, jax.random.uniform(replay_key, shape))
         x, old_log_q = (take_rows(leaf, chosen) for leaf in (replay.x, replay.log_q))
         new_log_q = flow.log_prob(params, x, target.context)
         log_ratio = old_log_q - jax.lax.stop_gradient(new_log_q)
         loss = -jnp.mean(jnp.minimum(jnp.exp(log_ratio), _MAX_RATIO) * new_log_q)
+        # Without any weight the choice means nothing.
+        is_empty = jnp.any(jnp.max(replay.log_weights, axis=0) == -jnp.inf)
+        loss = jnp.where(is_empty, jnp.nan, loss)
         # The target p^2 / q changes with q.
         log_weights = take_rows(replay.log_weights, chosen) + log_ratio
         extras = {"ess": replay.ess, "acceptance": jnp.mean(replay.acceptance)}
@@ -146,10 +153,10 @@ class FAB:
         x, log_w, log_q, acceptance = self._anneal(
             flow, params, target, key, replay.step_sizes, self.num_new
         )
-        first = replay.step // self.num_replays * self.num_new
-        rows = (first + jnp.arange(self.num_new)) % self.buffer_size
-        weights = jnp.exp(log_w - jnp.max(log_w, axis=0))
-        ess = jnp.sum(weights, axis=0) ** 2 / jnp.sum(weights**2, axis=0)
+        rows = (replay.next + jnp.arange(self.num_new)) % self.buffer_size
+        largest = jnp.max(log_w, axis=0)
+        weights = jnp.exp(log_w - jnp.where(jnp.isfinite(largest), largest, 0))
+        ess = jnp.sum(weights, axis=0) ** 2 / jnp.maximum(jnp.sum(weights**2, axis=0), 1e-30)
         return Replay(
             x=replay.x.at[rows].set(x),
             log_weights=replay.log_weights.at[rows].set(log_w),
@@ -157,6 +164,7 @@ class FAB:
             step_sizes=self.annealing.adapt(replay.step_sizes, acceptance, _ADAPTATION),
             acceptance=acceptance,
             ess=jnp.mean(ess) / self.num_new,
+            next=(replay.next + self.num_new) % self.buffer_size,
             step=replay.step,
         )
 
@@ -166,7 +174,8 @@ class FAB:
         def log_densities(z):
             base = flow.log_prob_base(params, z, target.context)
             x, log_det = flow.forward(params, z, target.context)
-            return base, 2 * (target.log_density(x) + log_det) - base
+            end = 2 * (target.log_density(x) + log_det) - base
+            return base, end.astype(base.dtype)
 
         def sample(key, num):
             return target.divide(flow.sample_base(params, key, (num,), target.context))
@@ -190,7 +199,7 @@ class FAB:
         )
         x, log_det = flow.forward(params, z, target.context)
         log_q = flow.log_prob_base(params, z, target.context) - log_det
-        is_lost = jnp.isnan(log_w) | ~jnp.isfinite(log_q)
+        is_lost = ~(log_w < jnp.inf) | ~jnp.isfinite(log_q)
         return x, jnp.where(is_lost, -jnp.inf, log_w), log_q, acceptance
 
 

@@ -1,5 +1,6 @@
 """Fitting flows to a density known up to its normaliser."""
 
+import dataclasses
 import functools
 import time
 from collections.abc import Iterator
@@ -27,6 +28,7 @@ from distrax_flows.training._data import (
     scale_weights,
 )
 from distrax_flows.training._density_objective import DensityBatch, DensityObjective
+from distrax_flows.training._fab import FAB
 from distrax_flows.training._placement import here, placement_on
 from distrax_flows.training._run import TrainingOptions, run
 from distrax_flows.training._streams import DataFn, is_stream, stream_batches
@@ -69,9 +71,10 @@ def fit_to_density(
     `training.FAB` covers them.
 
     Args:
-        flow: the flow, without state. Choose one with fast sampling, such as `flows.iaf` or
-            couplings; and the support of p, if that is not the whole space: outside it the loss is
-            infinite.
+        flow: the flow, without state. Choose one that is fast in both directions, such as
+            couplings; or with `ReverseKL(path_gradient=False)` in sampling only, such as
+            `flows.iaf`; and the support of p, if that is not the whole space: outside it the loss
+            is infinite.
         log_density: maps `[..., *event_shape]` to `[...]`, the logarithm of p up to a constant; JAX
             must be able to trace it. With a context, it takes both. It is compiled in: a new
             function, such as a lambda, compiles again.
@@ -97,7 +100,8 @@ def fit_to_density(
 
     Raises:
         TypeError: `flow` has state, or `log_density` or `divergence` is not a function.
-        ValueError: `log_density` returns the wrong shape; `annealing` with a divergence that has a
+        ValueError: `log_density` returns the wrong shape; the divergence needs gradients of samples
+            and the flow has dimensions of integers; `annealing` with a divergence that has a
             memory, which would hold weights of other temperatures; data that no flow can fit, as in
             `fit`;
             or an argument out of range.
@@ -153,6 +157,7 @@ def fit_to_density(
         raise TypeError(
             f"`divergence` must be one such as `training.ReverseKL()`; got {divergence!r}."
         )
+    _check_gradients(flow, one, divergence, context)
     forward = None
     if data is None:
         forward_weight = 0.0
@@ -169,7 +174,10 @@ def fit_to_density(
             )
         memory_keys, draw_keys = split_keys(draw_keys)
         start = functools.partial(_start, objective, flow, context)
-        memory = jax.jit(each_key(start, keys))(params, memory_keys)
+        params = placement.state(params)
+        memory = jax.jit(lambda *args: placement.keep_state(each_key(start, keys)(*args)))(
+            params, memory_keys
+        )
     fitted = run(
         objective,
         flow,
@@ -182,7 +190,7 @@ def fit_to_density(
         settings={
             "key": jax.random.key_data(keys).tolist(),
             "num_samples": num_samples,
-            "divergence": getattr(divergence, "__qualname__", repr(divergence)),
+            "divergence": _name_of(divergence),
             "forward_weight": float(forward_weight),
             "batch_size": batch_size,
         },
@@ -201,6 +209,27 @@ def fit_to_density(
 
 def _init(flow: Flow, context: jax.Array | None, key: jax.Array) -> Params:
     return flow.init_without_data(key, _INIT_SAMPLES, context)
+
+
+def _check_gradients(flow: Flow, params: Params, divergence: Divergence, context: Any) -> None:
+    """Raise unless the flow's layers fit the divergence."""
+    if isinstance(divergence, ReverseKL | FAB) and events_of(flow, context).has_noise:
+        raise ValueError(
+            "`flow` must have no dimensions of integers: samples are rounded, which has no "
+            "gradient. `training.LogVariance()` needs none of samples."
+        )
+    if isinstance(divergence, FAB) and flow.draws_random_numbers(params, context):
+        raise ValueError(
+            "`flow` must have no random layers with `FAB`, which needs exact densities; got a flow "
+            "whose `log_prob` needs a key."
+        )
+
+
+def _name_of(divergence: Divergence) -> str:
+    """Return a name that is the same in another process."""
+    if dataclasses.is_dataclass(divergence):
+        return repr(divergence)
+    return getattr(divergence, "__qualname__", type(divergence).__qualname__)
 
 
 def _start(

@@ -78,7 +78,8 @@ class ReverseKL:
     besides sampling.
 
     Attributes:
-        path_gradient: whether gradients follow only the path; otherwise, the full gradient.
+        path_gradient: whether gradients follow only the path; otherwise, the full gradient. Flows
+            with random layers, whose `log_prob` is only a bound, always have the full gradient.
 
     Reference:
         Rezende & Mohamed, "Variational Inference with Normalizing Flows", 2015, eq. 20; Roeder et
@@ -92,7 +93,7 @@ class ReverseKL:
     ) -> Float[Array, ""]:
         """Return the loss; see `Divergence`."""
         x, log_q = target.sample_and_log_prob(flow, params, key)
-        if self.path_gradient:
+        if self.path_gradient and not flow.draws_random_numbers(params, target.context):
             held = jax.lax.stop_gradient(params)
             log_q = flow.log_prob(held, x, target.context, key=key)
         return jnp.mean(log_q - target.log_density(x))
@@ -115,6 +116,10 @@ class LogVariance:
         self, flow: Flow, params: Params, target: Target, key: jax.Array
     ) -> Float[Array, ""]:
         """Return the loss; see `Divergence`."""
+        if target.num_samples < 2:
+            raise ValueError(
+                f"`num_samples` must be at least 2 for a variance; got {target.num_samples}."
+            )
         held = jax.lax.stop_gradient(params)
         x, _ = target.sample_and_log_prob(flow, held, key)
         log_ratio = flow.log_prob(params, x, target.context, key=key) - target.log_density(x)

@@ -57,7 +57,7 @@ def _eight_schools(**options) -> distrax.Transformed:
 
 
 RECIPES = {
-    "funnel": Recipe(_funnel, 1, (32, 32)),
+    "funnel": Recipe(_funnel, 1, (32, 32), num_steps=15_000),
     "eight_schools": Recipe(_eight_schools, 4, (64, 64)),
     "many_well": Recipe(
         _many_well, 2, (32, 32), num_steps=6_000, learning_rate=2e-3, annealing=0.5
