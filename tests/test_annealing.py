@@ -5,7 +5,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from distrax_flows._core.annealing import Annealing, anneal, tuned_step_sizes
+from distrax_flows._core.annealing import Annealing, anneal, rows_at, tuned_step_sizes
 
 KEY = jax.random.key(0)
 MEAN, SCALE = jnp.array([1.5, -1.0]), jnp.array([0.5, 1.5])
@@ -80,6 +80,27 @@ def test_points_without_density_have_no_weight():
     z, log_w, _ = anneal(half, sample(KEY, 4_000), KEY, jnp.full(3, 0.5), Annealing(3, 3))
     np.testing.assert_allclose(jnp.mean(jnp.exp(log_w)), 0.5, atol=0.03)
     assert np.all(z[log_w > -jnp.inf, 0] > 0)
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_samples_keep_their_dtype_in_double_precision(dtype):
+    with jax.enable_x64(True):
+        z = jnp.asarray(np.random.default_rng(0).normal(size=(50, 2)), dtype)
+        annealing = Annealing(2, 2, resample=True)
+        step_sizes = tuned_step_sizes(
+            log_densities, lambda key, num: jax.random.normal(key, (num, 2), dtype), KEY, annealing
+        )
+        annealed = anneal(log_densities, z, KEY, step_sizes, annealing)
+        assert annealed.z.dtype == dtype
+        assert np.isfinite(annealed.log_weights).all()
+
+
+def test_rows_are_chosen_by_weight():
+    log_w = jnp.log(jnp.array([[0.1, 0.0], [0.6, 0.5], [0.3, 0.5]]))
+    quantiles = jax.random.uniform(KEY, (20_000, 2))
+    rows = np.asarray(rows_at(log_w + 80.0, quantiles))
+    shares = [(rows == row).mean(axis=0) for row in range(3)]
+    np.testing.assert_allclose(shares, np.exp(log_w), atol=0.02)
 
 
 @pytest.mark.parametrize("name", ["num_temperatures", "num_leapfrog"])

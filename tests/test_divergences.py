@@ -1,5 +1,7 @@
 """Log-variance and FAB: their gradients, what they cover, their memory, their refusals."""
 
+import distrax
+import haiku as hk
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -106,6 +108,62 @@ def test_your_own_divergence_may_keep_a_memory():
     np.testing.assert_array_equal(fitted.history.extras["count"], np.arange(1, 8))
 
 
+INTEGERS = dxf.transform(
+    lambda: dxf.flows.nsf_coupling(
+        2,
+        num_layers=1,
+        hidden_sizes=(4,),
+        support=[dxf.supports.integer(0, 9), dxf.supports.real()],
+    )
+)
+
+
+@pytest.mark.slow
+def test_integers_have_no_gradients_of_samples():
+    def binomial(x):
+        k = x[..., 0]
+        log_k = jax.scipy.stats.binom.logpmf(k, 9, 0.3)
+        return log_k + jax.scipy.stats.norm.logpdf(x[..., 1])
+
+    for divergence in (ReverseKL(), SMALL):
+        with pytest.raises(ValueError, match="must have no dimensions of integers"):
+            dxf.fit_to_density(INTEGERS, binomial, divergence=divergence, key=0, num_steps=2)
+    fitted = dxf.fit_to_density(
+        INTEGERS, binomial, divergence=LogVariance(), key=0, num_steps=10, num_samples=32
+    )
+    found = evidence(INTEGERS, fitted.params, binomial, key=1, num_samples=2_000)
+    assert abs(found.log_z) < 5 * found.log_z_stderr
+
+
+def test_a_buffer_without_weights_is_an_error():
+    with pytest.raises(dxf.NonFiniteError, match="not finite"):
+        dxf.fit_to_density(
+            FLOW,
+            lambda x: jnp.where(x[..., 0] > 50, 0.0, -jnp.inf),
+            divergence=SMALL,
+            **OPTIONS | {"num_steps": 10},
+        )
+
+
+def test_the_path_gradient_needs_exact_densities():
+    def normal(loc, scale):
+        return distrax.Independent(distrax.Normal(loc, scale * jnp.ones_like(loc)), 1)
+
+    def make():
+        slope = hk.get_parameter("slope", [], init=jnp.zeros)
+        layer = dxf.modules.LatentVariable(
+            decoder=lambda z: normal(z, 1.0), encoder=lambda x: normal(slope * x, 0.5**0.5)
+        )
+        return dxf.flows.Transformed(normal(jnp.zeros(1), 1.0), layer)
+
+    flow, params = dxf.transform(make), {"~": {"slope": jnp.zeros(())}}
+    exact = normal(jnp.zeros(1), 2**0.5).log_prob
+    target = Target(exact, None, 20_000)
+    loss, gradient = jax.value_and_grad(lambda p: ReverseKL()(flow, p, target, KEY))(params)
+    assert loss > 0.4  # an upper bound of a divergence that is zero
+    np.testing.assert_allclose(gradient["~"]["slope"], -2.0, atol=0.2)
+
+
 @pytest.mark.usefixtures("wrong_types")
 def test_refusals():
     with pytest.raises(ValueError, match=r"`annealing` must be None with FAB\("):
@@ -116,5 +174,13 @@ def test_refusals():
         dxf.fit_to_density(FLOW, log_density, divergence="fab", **OPTIONS)
     with pytest.raises(ValueError, match="`buffer_size` must be at least `num_new`; got"):
         FAB(num_new=20, buffer_size=10)
+    with pytest.raises(ValueError, match="`num_samples` must be at least 2 for a variance; got 1"):
+        dxf.fit_to_density(
+            FLOW, log_density, divergence=LogVariance(), **OPTIONS | {"num_samples": 1}
+        )
+    with pytest.raises(ValueError, match="`divergence` must return a memory if and only if"):
+        dxf.fit_to_density(
+            FLOW, log_density, divergence=lambda *_: dxf.training.Loss(0.0, memory=1.0), **OPTIONS
+        )
     with pytest.raises(ValueError, match="`annealing` must not resample"):
         FAB(annealing=Annealing(2, 3, resample=True))
