@@ -62,5 +62,5 @@ RECIPES = {
     "many_well": Recipe(
         _many_well, 2, (32, 32), num_steps=6_000, learning_rate=2e-3, annealing=0.5
     ),
-    "gaussians": Recipe(_gaussians, 8, (64, 64), "fab", num_steps=6_000, reach=25.0),
+    "gaussians": Recipe(_gaussians, 8, (64, 64), "fab", num_steps=16_000, reach=25.0),
 }
