@@ -107,6 +107,7 @@ def test_trees_and_stacked_samples(monkeypatch):
         np.testing.assert_array_equal(x, expected[0])
 
 
+@pytest.mark.slow
 def test_a_flow_is_fitted_to_a_posterior():
     x, names = from_arviz(to_arviz(CHAINS.astype(np.float64), names=NAMES, chains=True))
     flow = dxf.transform(lambda: dxf.flows.realnvp(3, num_layers=1))

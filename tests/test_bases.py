@@ -299,6 +299,7 @@ def test_student_t_learns_the_tails_of_the_data():
     np.testing.assert_allclose(df, 1.5, rtol=0.1)
 
 
+@pytest.mark.slow
 def test_mixture_fits_modes_that_a_gaussian_base_does_not():
     def draw(key):
         sign_key, key = jax.random.split(key)
@@ -332,6 +333,7 @@ def flow_on_a_box():
     return flow, jittered(flow.init(jax.random.key(0), jnp.zeros((1, 2))), scale=0.2)
 
 
+@pytest.mark.slow
 def test_flow_on_a_box_stays_in_it():
     flow, params = flow_on_a_box()
     x, log_prob = flow.sample_and_log_prob(params, jax.random.key(1), (100_000,))

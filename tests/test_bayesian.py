@@ -131,6 +131,7 @@ def joint(params, own, num_z, num_w):
     return z, log_q, w, weights_z[:, None] * weights_w
 
 
+@pytest.mark.slow
 def test_kl_estimates_the_bound_and_the_bound_exceeds_the_divergence():
     params, own, estimate, error = two_weights(prior_scale=0.7)
     mean, spread = own["kernel"][:, 0], log_scale(own["kernel_raw_log_scale"][:, 0], 0.4)

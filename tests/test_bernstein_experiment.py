@@ -108,6 +108,7 @@ def test_lines_hold_their_mass(line):
     assert density.mean() * (line.high - line.low) == pytest.approx(1, abs=1e-5)
 
 
+@pytest.mark.slow
 def test_regression_density():
     """Density, distribution function, quantiles and draws tell of the same thing."""
     x = jnp.array([[-0.9], [0.0], [0.7]])

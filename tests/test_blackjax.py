@@ -47,6 +47,7 @@ def run(kernel, positions, num_samples):
     return jax.jit(jax.vmap(chain))(positions, keys)
 
 
+@pytest.mark.slow
 def test_acceptance_is_that_of_metropolis_and_hastings():
     params = jittered(PARAMS)
     kernel = independent_metropolis(FLOW, params, gaussian)

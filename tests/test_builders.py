@@ -270,6 +270,7 @@ def test_one_layer_transforms_every_circle(make, circles):
     assert (np.ptp(slopes, axis=0) > 1e-2).all()
 
 
+@pytest.mark.slow
 def test_independent_circles_are_independent():
     def make(context):
         family = dxf.families.spline()
@@ -284,6 +285,7 @@ def test_independent_circles_are_independent():
     assert np.ptp(flow.log_prob(params, angles[0], context)) > 1e-2
 
 
+@pytest.mark.slow
 def test_the_ends_of_a_circle_are_one_point():
     clock = dxf.supports.circle(0.0, 24.0)
     flow = dxf.transform(lambda: dxf.flows.nsf_coupling(1, support=clock, **SMALL))
@@ -394,6 +396,7 @@ def test_a_second_use_at_initialisation_keeps_what_the_first_one_made():
     jax.tree.map(np.testing.assert_array_equal, twice, flow.init(KEY, x))
 
 
+@pytest.mark.slow
 def test_inside_of_scan_and_of_distrax():
     def glow():
         return dxf.flows.glow(2, dxf.families.additive(), **SMALL)

@@ -104,6 +104,9 @@ class Everywhere:
     def log_prob(self, params, x, context=None):
         return np.zeros(np.shape(x)[:-1])
 
+    def draws_random_numbers(self, params, context=None):
+        return False
+
 
 def ends_of(log_density, x, context=None):
     with warnings.catch_warnings(record=True) as caught:

@@ -57,6 +57,7 @@ def test_gaussians():
     assert gaussians().count_modes(modes[:7] + 100.0) == 0
 
 
+@pytest.mark.slow
 def test_eight_schools():
     target, y, stderr = (
         eight_schools(),

@@ -91,6 +91,7 @@ def test_targets_take_batches(name):
     np.testing.assert_allclose(target.log_density(x), each, rtol=1e-4)
 
 
+@pytest.mark.slow
 def test_effective_sample_sizes():
     """Of an autoregression with coefficient a, N (1 - a) / (1 + a); of a Cauchy, too."""
     num, a = 20_000, np.array([0.0, 0.5, 0.9])
@@ -108,6 +109,7 @@ def test_effective_sample_sizes():
     assert r_hat(x) > 1.3
 
 
+@pytest.mark.slow
 def test_nuts_samples_a_gaussian():
     chains = run_nuts(
         Partial(lambda scale, x: -0.5 * jnp.sum((x / scale) ** 2), jnp.array([1.0, 10.0])),

@@ -76,6 +76,7 @@ def test_refuses(changes, message, tmp_path):
     assert not (tmp_path / "new").exists()
 
 
+@pytest.mark.slow
 def test_inpainting_of_a_gaussian():
     """Half-way the points are draws; at the end they are near the mode. Known ones stay."""
     flow = dxf.transform(lambda: dxf.flows.nice(2, num_layers=2, hidden_sizes=(4,)))

@@ -88,6 +88,7 @@ def test_a_transform_is_a_pytree_of_its_parameters():
     np.testing.assert_allclose(jax.jit(lambda f, z: f(z))(transform, z), transform(z), rtol=1e-6)
 
 
+@pytest.mark.slow
 def test_domain_and_codomain_are_those_of_base_and_data():
     transform = FlowTransform(FLOW, PARAMS)
     assert transform.domain == transform.codomain == constraints.real_vector
@@ -151,6 +152,7 @@ def test_models_trace_priors_and_observations():
     assert trace["x"]["value"].shape == (4, 2)
 
 
+@pytest.mark.slow
 def test_a_support_per_dimension_becomes_a_constraint():
     prior = FlowDistribution(*on_supports(), validate_args=True)
     x = prior.sample(jax.random.key(0), (100,))
@@ -232,6 +234,7 @@ def standardized(size):
     return flows.iaf(size, standardize=True, **SMALL)
 
 
+@pytest.mark.slow
 def test_fixed_parameters_belong_to_the_guide():
     guide = AutoFlow(gaussian, standardized, prefix="q")
     svi = SVI(gaussian, guide, optax.adamw(1e-2, weight_decay=1.0), Trace_ELBO())
@@ -251,6 +254,7 @@ def test_fixed_parameters_belong_to_the_guide():
     assert not jnp.array_equal(jax.tree.leaves(trained_after)[0], jax.tree.leaves(trained)[0])
 
 
+@pytest.mark.slow
 def test_a_guide_is_its_flow_in_unconstrained_space():
     def model():
         numpyro.sample("scale", dist.LogNormal(0.0, 1.0))
