@@ -16,8 +16,8 @@ COLUMNS = (
     "target method seed min_ess ess_per_1000 ess_per_1000_all divergences r_hat mean_error "
     "sd_error ess ess_squares gradients warmup_gradients fit_gradients fit_seconds sample_seconds "
     "compile_seconds num_chains num_warmup num_draws num_layers hidden_sizes order "
-    "num_steps num_samples learning_rate ema_decay num_rounds num_round_draws num_params "
-    "jax_version device"
+    "num_steps num_samples learning_rate ema_decay num_rounds num_round_draws num_round_steps "
+    "num_params jax_version device"
 )
 
 

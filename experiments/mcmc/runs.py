@@ -50,7 +50,7 @@ def identities(settings: Settings) -> list[Row]:
                 fit = cells_of(RECIPES[target], "num_layers hidden_sizes order")
                 fit |= cells_of(settings, "num_steps num_samples learning_rate ema_decay")
             if method == "adapted":
-                fit |= cells_of(settings, "num_rounds num_round_draws")
+                fit |= cells_of(settings, "num_rounds num_round_draws num_round_steps")
             run = cells_of(settings, "num_chains num_warmup num_draws")
             for seed in settings.seeds:
                 rows.append(as_row(target=target, method=method, seed=seed) | run | fit)
@@ -136,8 +136,10 @@ def _fitted_coordinates(
             params=params,
             num_rounds=settings.num_rounds,
             num_samples=settings.num_round_draws,
-            num_fit_steps=settings.num_steps,
-            optimizer=dxf.training.cosine_adam(settings.num_steps, settings.learning_rate / 3),
+            num_fit_steps=settings.num_round_steps,
+            optimizer=dxf.training.cosine_adam(
+                settings.num_round_steps, settings.learning_rate / 3
+            ),
             ema_decay=settings.ema_decay,
         )
         params = adapted.params

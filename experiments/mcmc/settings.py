@@ -12,6 +12,7 @@ METHODS = ("nuts", "neutra", "adapted")
 @quick_means(
     targets=("banana",), seeds=(0,), num_chains=2, num_warmup=100, num_draws=100,
     num_reference_draws=200, num_steps=100, num_samples=64, num_rounds=1,
+    num_round_draws=100, num_round_steps=20,
 )  # fmt: skip
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Settings:
@@ -28,8 +29,9 @@ class Settings:
     num_samples: int = 256  # Samples of each training step.
     learning_rate: float = 3e-3  # Of Adam at the start; it falls to zero by a cosine.
     ema_decay: float = 0.998  # Of the average of parameters that is kept.
-    num_rounds: int = 3  # Fits to samples of NUTS, of the method "adapted", each of `num_steps`.
-    num_round_draws: int = 400  # Samples of each of its chains in a round.
+    num_rounds: int = 2  # Fits to samples of NUTS, of the method "adapted".
+    num_round_draws: int = 1_000  # Samples of each of its chains in a round.
+    num_round_steps: int = 1_000  # Training steps of each of its fits.
     output: Path = Path("figures/mcmc")  # Folder to write into.
     resume: bool = False  # Keep the rows of `results.csv`, and do what is missing.
     quick: bool = False  # One target, short chains, a short fit.
