@@ -58,6 +58,7 @@ def test_normalisers(target):
     assert target.log_z == pytest.approx(LOG_Z[target.name], abs=5e-5)
 
 
+@pytest.mark.filterwarnings("ignore:The weights have k-hat")
 @pytest.mark.parametrize("name", [pytest.param("u1", marks=pytest.mark.slow), "u2"])
 def test_scores(name):
     """Of a flow that knows nothing yet, a normal on the support, against quadratures."""
@@ -81,6 +82,7 @@ def test_scores(name):
 
 
 @pytest.mark.slow
+@pytest.mark.filterwarnings("ignore:The weights have k-hat")
 def test_energies(tmp_path, monkeypatch, capsys):
     settings = Settings(
         flows=("radial", "realnvp"), densities=("u1", "u4"), quick=True, output=tmp_path
