@@ -25,6 +25,7 @@ __all__ = ["Evidence", "evidence"]
 
 _BAD_K = 0.7  # Vehtari et al. 2024, section 3.2.4
 _LEAST_SAMPLES = 1_000  # for a warning
+_EQUAL = 0.9  # share of effective samples above which weights are nearly equal
 _PILOT_SAMPLES = 64
 _LEAST_RUNS = 10  # of sequential Monte Carlo, for standard errors
 
@@ -100,7 +101,7 @@ def evidence(
             least 2.
 
     Warns:
-        UserWarning: k-hat is above 0.7, or samples of the flow end where p continues; outside of
+        UserWarning: k-hat is above 0.7 and less than nine tenths of the samples count, or samples of the flow end where p continues; outside of
             jit, and for at least a thousand samples.
 
     Reference:
@@ -139,7 +140,7 @@ def evidence(
         x = x.reshape(-1, *x.shape[2:])
     warn_of_ends(flow, params, log_density, x, context)
     found = _estimates(log_w, constant)
-    _warn_of_tails(found.pareto_k, num_samples)
+    _warn_of_tails(found, num_samples)
     return found
 
 
@@ -214,20 +215,21 @@ def _estimates(log_w: jax.Array, constant: jax.Array) -> Evidence:
     )
 
 
-def _warn_of_tails(pareto_k: jax.Array, num_samples: int) -> None:
-    """Warn if weights are too heavy-tailed for the estimates, and there are enough to know it."""
-    if (
-        isinstance(pareto_k, Tracer)
-        or num_samples < _LEAST_SAMPLES
-        or not np.any(pareto_k > _BAD_K)
-    ):
+def _warn_of_tails(found: Evidence, num_samples: int) -> None:
+    """Warn if weights are too heavy-tailed for the estimates, and there are enough to know it.
+
+    Weights that are nearly equal do no harm, whatever their tail.
+    """
+    if isinstance(found.pareto_k, Tracer) or num_samples < _LEAST_SAMPLES:
         return
-    warn(
-        f"The weights have k-hat {np.max(pareto_k):.2f}, above {_BAD_K}: the flow has too little "
-        "density in parts of `log_density`, and `log_z`, `ess` and the standard errors are not "
-        "reliable. Fit longer, choose a flow or base with heavier tails "
-        "(`base=bases.student_t(...)`), or anneal, `annealing=dxf.Annealing()`."
-    )
+    bad = (found.pareto_k > _BAD_K) & ~(found.ess > _EQUAL * num_samples)
+    if np.any(bad):
+        warn(
+            f"The weights have k-hat {np.max(found.pareto_k):.2f}, above {_BAD_K}: the flow has "
+            "too little density in parts of `log_density`, and `log_z`, `ess` and the standard "
+            "errors are not reliable. Fit longer, choose a flow or base with heavier tails "
+            "(`base=bases.student_t(...)`), or anneal, `annealing=dxf.Annealing()`."
+        )
 
 
 def _constant(log_p: jax.Array) -> jax.Array:
