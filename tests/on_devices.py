@@ -101,7 +101,7 @@ def step_program(mesh: jax.sharding.Mesh) -> str:
     trained = trained_names(params, None)
     objective, optimizer = MaximumLikelihood(), optax.adam(1e-3)
     steps = Steps(FLOW, objective, optimizer, None, False, placement, trained)
-    state = steps.start(params, None, ())
+    state = steps.start(params, None, None, ())
     batches = placement.batches(Batch(jnp.zeros((10, 16, 2))), 1)
     return _take.lower(steps, state, batches, jax.random.split(key(), 10)).compile().as_text()
 

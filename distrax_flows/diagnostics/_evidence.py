@@ -101,8 +101,8 @@ def evidence(
             least 2.
 
     Warns:
-        UserWarning: k-hat is above 0.7 and less than nine tenths of the samples count, or samples of the flow end where p continues; outside of
-            jit, and for at least a thousand samples.
+        UserWarning: k-hat is above 0.7, and less than nine tenths of the samples count; or samples
+            of the flow end where p continues. Outside of jit, for at least a thousand samples.
 
     Reference:
         Burda et al., "Importance Weighted Autoencoders", 2016, eq. 8; Kong, "A note on importance
