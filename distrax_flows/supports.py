@@ -174,10 +174,9 @@ def integer(low: int | None = None, high: int | None = None) -> Support:
     for name, end in (("low", low), ("high", high)):
         if end is not None and (not math.isfinite(end) or end != int(end)):
             raise ValueError(f"`{name}` must be an integer, or None; got {name}={end}.")
-    low, high = -math.inf if low is None else int(low), math.inf if high is None else int(high)
-    if low > high:
+    if low is not None and high is not None and low > high:
         raise ValueError(f"`low` must be at most `high`; got {low=} and {high=}.")
-    return Integer(low, high)
+    return Integer(-math.inf if low is None else int(low), math.inf if high is None else int(high))
 
 
 @dataclasses.dataclass(frozen=True)
