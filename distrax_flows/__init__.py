@@ -28,6 +28,7 @@ from distrax_flows import (
     modules,
     networks,
     supports,
+    tables,
     testing,
     training,
 )
@@ -74,6 +75,8 @@ from distrax_flows.functional._transform import transform, transform_with_state
 from distrax_flows.functional.distribution import FlowDistribution
 from distrax_flows.functional.flow import Flow, StatefulFlow
 from distrax_flows.saving import Loaded, LoadError, load, save
+from distrax_flows.tables._density import TableDensity
+from distrax_flows.tables._fit import fit_table
 from distrax_flows.training._checkpoints import CheckpointError
 from distrax_flows.training._fit import fit
 from distrax_flows.training._fit_to_density import fit_to_density
@@ -125,6 +128,7 @@ __all__ = [
     "StatefulFlow",
     "SumOfSquares",
     "Sylvester",
+    "TableDensity",
     "Transpose",
     "bases",
     "coupling_tree",
@@ -133,6 +137,7 @@ __all__ = [
     "export",
     "families",
     "fit",
+    "fit_table",
     "fit_to_density",
     "flows",
     "load",
@@ -141,6 +146,7 @@ __all__ = [
     "pull_back",
     "save",
     "supports",
+    "tables",
     "testing",
     "training",
     "transform",

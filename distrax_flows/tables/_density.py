@@ -1,0 +1,258 @@
+"""The density of a table."""
+
+import functools
+import math
+import os
+from typing import TYPE_CHECKING, Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, Float
+
+from distrax_flows._core.checks import check_positive_int
+from distrax_flows._core.keys import as_key
+from distrax_flows.functional.flow import Flow, Params
+from distrax_flows.saving import LoadError, load, save
+from distrax_flows.tables._frames import as_frame, from_columns
+from distrax_flows.tables._model import TableSpec
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+__all__ = ["TableDensity"]
+
+_CHUNK = 4_096  # rows evaluated together
+_NUM_NOISE = 16  # samples of the noise of integers, per row
+_MAX_PANELS = 8  # columns that a plot has room for
+
+
+class TableDensity:
+    """Density of the rows of a table, which `fit_table` returns.
+
+    A mixture of the flows that were fitted, with equal weights. Printed, it shows the columns and
+    the configuration that were chosen.
+
+    Attributes:
+        spec: the columns, the categories and the recipe.
+        params: parameters of the flows, with their axis `[E]` first.
+
+    Example:
+        >>> import distrax_flows as dxf, numpy as np
+        >>> rng = np.random.default_rng(0)
+        >>> table = {"size": rng.lognormal(size=300), "colour": rng.choice(["red", "blue"], 300)}
+        >>> density = dxf.fit_table(table, num_members=1, num_steps=100, progress=False)
+        >>> density.log_prob(table).shape
+        (300,)
+        >>> sorted(density.sample(5, key=1))
+        ['colour', 'size']
+    """
+
+    def __init__(self, spec: TableSpec, params: Params):
+        self.spec = spec
+        self.params = params
+
+    @property
+    def flow(self) -> Flow:
+        """The flow of the columns of numbers, in the units it sees."""
+        return self.spec.flow()
+
+    @property
+    def num_members(self) -> int:
+        """Number of flows, E."""
+        return len(jax.tree.leaves(self.params)[0])
+
+    def log_prob(self, data: Any) -> Float[np.ndarray, " N"]:
+        """Return the log-density of each row, in nats and float64.
+
+        A density per unit of each column of numbers, times the probability of categories and
+        integers. Rows outside the support have -inf. With integers it is a lower bound, tight up to
+        noise: the logarithm of a mean over 16 samples of the noise that makes them continuous, the
+        same ones in each call.
+
+        Args:
+            data: a table with the columns that were fitted, in any order; others are ignored.
+
+        Raises:
+            ValueError: a column is missing, has missing values, or an unknown level.
+        """
+        numbers, levels = self._encode(data)
+        has_integers = any(column.kind == "integer" for column in self.spec.numbers)
+        keys = jax.random.split(jax.random.key(0), _NUM_NOISE if has_integers else 1)
+        context = self.spec.categories.one_hot(levels) if self.spec.categories.order else None
+        parts = []
+        for start in range(0, len(numbers), _CHUNK):
+            rows = numbers[start : start + _CHUNK]
+            # Few shapes, so that tables of other sizes compile nothing.
+            size = min(_CHUNK, 1 << (len(rows) - 1).bit_length())
+            given = None if context is None else _pad(context[start : start + _CHUNK], size)
+            log_prob = _log_prob(self.flow, self.params, _pad(rows, size), given, keys)
+            parts.append(np.asarray(log_prob, np.float64)[: len(rows)])
+        scales = sum(math.log(column.scale) for column in self.spec.numbers)
+        return np.concatenate(parts) - scales + self.spec.categories.log_prob(levels)
+
+    def score(self, data: Any) -> float:
+        """Return the mean log-density of the rows, in nats: higher is better."""
+        return float(self.log_prob(data).mean())
+
+    def sample(self, num: int = 1, *, key: jax.Array | int) -> Any:
+        """Return a table of samples, of the library, columns and dtypes of the one fitted.
+
+        Args:
+            num: number of rows.
+            key: random key, or an integer seed.
+        """
+        num = check_positive_int("num", num)
+        flow_key, order_key = jax.random.split(as_key(key))
+        rng = np.random.default_rng(np.asarray(jax.random.key_data(order_key)))
+        levels = self.spec.categories.sample(rng, num)
+        # Each flow samples its share of the rows, which are independent of their order.
+        share = -(-num // self.num_members)
+        size = 1 << (share - 1).bit_length()
+        context = None
+        if self.spec.categories.order:
+            one_hot = self.spec.categories.one_hot(levels)
+            padded = _pad(one_hot, share * self.num_members)
+            context = padded.reshape(self.num_members, share, -1)
+            context = np.pad(context, ((0, 0), (0, size - share), (0, 0)), mode="edge")
+        keys = jax.random.split(flow_key, self.num_members)
+        samples = np.asarray(_sample(self.flow, self.params, keys, size, context))
+        numbers = samples[:, :share].reshape(-1, samples.shape[-1])[:num]
+        values = dict(
+            zip(
+                [column.name for column in self.spec.numbers],
+                [c.decode(u) for c, u in zip(self.spec.numbers, numbers.T, strict=True)],
+                strict=True,
+            )
+        )
+        categories = [column for column in self.spec.columns if column.is_category]
+        for column, numbers_of in zip(categories, levels.T, strict=True):
+            values[column.name] = column.decode(numbers_of)
+        order = rng.permutation(num)
+        table = {column.name: values[column.name][order] for column in self.spec.columns}
+        return from_columns(table, self.spec.columns, self.spec.library)
+
+    def plot(self, data: Any, *, num: int = 2_000, key: jax.Array | int = 0) -> "Figure":
+        """Return a corner plot of a table beside samples.
+
+        Categories are shown as numbers of their levels. Of more than 8 columns, the first 8 are
+        shown: pass `density.plot(...)` a fit of fewer columns, or plot `sample` yourself.
+
+        Args:
+            data: the table, such as the one that was fitted.
+            num: most rows of either to show.
+            key: random key, or an integer seed.
+        """
+        from distrax_flows.diagnostics.plotting import corner
+
+        samples = self.sample(num, key=key)
+        return corner(
+            *(self._as_numbers(table)[:num] for table in (data, samples)),
+            names=[column.name for column in self.spec.columns[:_MAX_PANELS]],
+            labels=["data", "samples"],
+        )
+
+    def save(self, path: str | os.PathLike) -> None:
+        """Save everything as one file, by `distrax_flows.save`.
+
+        Args:
+            path: path of the file; its folder must exist.
+        """
+        save(path, self.spec.for_files(), self.params)
+
+    @classmethod
+    def load(cls, path: str | os.PathLike) -> "TableDensity":
+        """Load what `save` wrote.
+
+        Args:
+            path: path of the file. Only load files you trust, as with `distrax_flows.load`.
+
+        Raises:
+            LoadError: the file is damaged, or another one.
+        """
+        loaded = load(path)
+        arguments = getattr(loaded.flow.builder[1], "args", ())
+        if not arguments or not isinstance(arguments[0], TableSpec):
+            raise LoadError(
+                f"{path} must be a file that `TableDensity.save` wrote; it is another flow. Use "
+                "`distrax_flows.load`."
+            )
+        return cls(arguments[0], loaded.params)
+
+    def __repr__(self) -> str:
+        spec, recipe = self.spec, self.spec.recipe
+        names = [column.name for column in spec.columns]
+        width = max(map(len, names))
+        lines = [f"TableDensity of {len(names)} columns"]
+        for column in spec.columns:
+            remarks = "".join(f"; {remark}" for remark in column.remarks)
+            lines.append(f"  {column.name:{width}}  {column.describe()}{remarks}")
+        splines = f", {recipe.num_bins} bins" if recipe.flow.startswith("nsf") else ""
+        lines.append(
+            f"  flow: {recipe.flow}, {recipe.num_layers} layers of {recipe.hidden_sizes} units"
+            f"{splines}, on {spec.num_components} Gaussian(s); {recipe.num_members} member(s)"
+        )
+        lines += [f"  {name}: {value:.4g}" for name, value in spec.facts]
+        return "\n".join(lines)
+
+    def _encode(self, data: Any) -> tuple[Float[np.ndarray, "N D"], np.ndarray]:
+        """Return numbers in float32, and levels, of a table."""
+        columns = as_frame(data).columns
+        missing = [column.name for column in self.spec.columns if column.name not in columns]
+        if missing:
+            raise ValueError(
+                f"`data` must have the columns that were fitted; got {list(columns)}, without "
+                f"{missing}."
+            )
+        coded = {column.name: column.encode(columns[column.name]) for column in self.spec.columns}
+        num = len(next(iter(coded.values())))
+        numbers = [coded[column.name] for column in self.spec.numbers]
+        levels = [coded[column.name] for column in self.spec.columns if column.is_category]
+        return (
+            np.stack(numbers, axis=1).astype(np.float32),
+            np.stack(levels, axis=1).astype(int) if levels else np.zeros((num, 0), int),
+        )
+
+    def _as_numbers(self, data: Any) -> Float[np.ndarray, "N D"]:
+        columns = as_frame(data).columns
+        shown = self.spec.columns[:_MAX_PANELS]
+        coded = [
+            column.encode(columns[column.name]) if column.is_category else columns[column.name]
+            for column in shown
+        ]
+        return np.stack(coded, axis=1).astype(np.float64)
+
+
+def _pad(rows: np.ndarray, size: int) -> np.ndarray:
+    return np.pad(rows, ((0, size - len(rows)), (0, 0)), mode="edge")
+
+
+@functools.partial(jax.jit, static_argnums=0)
+def _log_prob(
+    flow: Flow,
+    params: Params,
+    x: Float[Array, "N D"],
+    context: Float[Array, "N C"] | None,
+    keys: jax.Array,
+) -> Float[Array, " N"]:
+    def with_noise(key):
+        return jax.vmap(lambda member: flow.log_prob(member, x, context, key=key))(params)
+
+    log_probs = jax.lax.map(with_noise, keys)  # [S, E, N]
+    mean = jax.nn.logsumexp(log_probs, axis=(0, 1)) - math.log(math.prod(log_probs.shape[:2]))
+    return jnp.where(jnp.isnan(mean), -jnp.inf, mean)
+
+
+@functools.partial(jax.jit, static_argnums=(0, 3))
+def _sample(
+    flow: Flow,
+    params: Params,
+    keys: jax.Array,
+    num: int,
+    context: Float[Array, "E num C"] | None,
+) -> Float[Array, "E num D"]:
+    if context is None:
+        return jax.vmap(lambda member, key: flow.sample(member, key, num))(params, keys)
+    return jax.vmap(lambda member, key, given: flow.sample(member, key, (), given))(
+        params, keys, context
+    )
