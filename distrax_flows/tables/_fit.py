@@ -20,7 +20,7 @@ from distrax_flows.tables._columns import Category, read_columns
 from distrax_flows.tables._density import TableDensity
 from distrax_flows.tables._frames import as_frame
 from distrax_flows.tables._mixture import MixtureSize, choose_mixture, fit_mixture
-from distrax_flows.tables._model import TableSpec, with_mixture
+from distrax_flows.tables._model import TableSpec, with_location, with_mixture
 from distrax_flows.tables._recipe import Recipe, recipe_for
 from distrax_flows.training._fit import fit
 from distrax_flows.training.optimizers import cosine_adam
@@ -123,10 +123,11 @@ def fit_table(
         if progress:
             print(f"member {number} of {len(folds)}")
         fits.append(_fit_member(spec, x, context, fold, start, size, member_key, progress))
-    scales = sum(np.log(column.scale) for column in spec.numbers)
+    # What the flows' scores lack: units, and the categories.
+    rest = tree.log_prob(levels).mean() - sum(np.log(column.scale) for column in spec.numbers)
     facts = {
-        "held-out log-likelihood, nats per row": np.mean([fit[1] for fit in fits]) - scales,
-        "that of the start": np.mean([fit[2] for fit in fits]) - scales,
+        "held-out log-likelihood, nats per row": np.mean([fit[1] for fit in fits]) + rest,
+        "that of the start": np.mean([fit[2] for fit in fits]) + rest,
         "rows": frame.num_rows,
         "seconds": time.perf_counter() - started,
     }
@@ -164,7 +165,8 @@ class _Start(NamedTuple):
 
     params: Params
     rows: np.ndarray  # `[S]`, their numbers
-    z: Float[np.ndarray, "S L"]  # values of the columns that are not on circles
+    # Values of the columns that are not on circles; without what is linear in the categories.
+    z: Float[np.ndarray, "S L"]
     log_det: Float[np.ndarray, " S"]  # with the log-density of the circles
 
 
@@ -174,8 +176,12 @@ def _start(spec: TableSpec, x: np.ndarray, context: np.ndarray | None, key: jax.
     params = spec.flow().init(key, x, context)
     z, log_det = (np.asarray(y, float) for y in spec.flow().inverse(params, x, context, key=key))
     num_circles = len(spec.numbers) - spec.num_lines
-    log_det = log_det - num_circles * math.log(2 * math.pi)
-    return _Start(params, rows, z[:, : spec.num_lines], log_det)
+    log_det, z = log_det - num_circles * math.log(2 * math.pi), z[:, : spec.num_lines]
+    if context is not None and spec.num_lines:
+        ones = context.astype(float)
+        location = np.linalg.solve(ones.T @ ones + np.eye(ones.shape[1]), ones.T @ z)
+        params, z = with_location(params, location), z - ones @ location
+    return _Start(params, rows, z, log_det)
 
 
 def _standardization(spec: TableSpec, x: np.ndarray) -> bool | str:

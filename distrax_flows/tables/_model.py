@@ -6,12 +6,14 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 import distrax
+import haiku as hk
 import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
 
 from distrax_flows import bases, families
 from distrax_flows import flows as builders
+from distrax_flows.bijectors import Shift
 from distrax_flows.functional._transform import transform
 from distrax_flows.functional.flow import Flow, Params
 from distrax_flows.modules import LULinearLayer
@@ -19,9 +21,10 @@ from distrax_flows.tables._categories import CategoryTree
 from distrax_flows.tables._columns import Column
 from distrax_flows.tables._recipe import Recipe
 
-__all__ = ["TableSpec", "with_mixture"]
+__all__ = ["TableSpec", "with_location", "with_mixture"]
 
 _MAX_LOG_SCALE = 10.0
+_LOCATION = "given_categories"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -103,7 +106,7 @@ def _build(spec: TableSpec, context: Float[Array, "... C"] | None) -> builders.T
     family = families.spline(recipe.num_bins) if is_spline else families.affine()
     is_coupling = recipe.flow in ("nsf_coupling", "realnvp")
     structure = builders.coupling if is_coupling else builders.autoregressive
-    return structure(
+    flow = structure(
         len(spec.numbers),
         family,
         num_layers=recipe.num_layers,
@@ -114,10 +117,26 @@ def _build(spec: TableSpec, context: Float[Array, "... C"] | None) -> builders.T
         standardize=spec.standardize,
         support=[column.support() for column in spec.numbers],
     )
+    if context is None or not size:
+        return flow
+    # Networks learn slowly, with few rows and weight decay, what a linear map starts at.
+    with hk.name_scope(_LOCATION):
+        shape = (context.shape[-1], size)
+        location = context @ hk.get_parameter("location", shape, context.dtype, init=jnp.zeros)
+    on_circles = [(0, 0)] * (context.ndim - 1) + [(0, len(spec.numbers) - size)]
+    bijector = distrax.Chain([flow.bijector, Shift(jnp.pad(location, on_circles))])
+    return builders.Transformed(
+        flow.distribution, bijector, is_discrete=flow.is_discrete, supports=flow.supports
+    )
 
 
 def _linear(x: Float[Array, "... D"]) -> distrax.Bijector:
     return LULinearLayer()(x)
+
+
+def with_location(params: Params, location: Float[np.ndarray, "C L"]) -> Params:
+    """Return the parameters with a location of the base that is linear in the categories."""
+    return params | {_LOCATION: {"location": jnp.asarray(location, jnp.float32)}}
 
 
 def with_mixture(
