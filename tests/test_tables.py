@@ -69,6 +69,7 @@ def test_columns_are_recognised():
         ("heading", np.linspace(0.5, 359, 40), "circle", 0, 360),
         ("heading", np.linspace(0.5, 9, 40), "positive", 0, np.inf),
         ("longitude", np.linspace(-179, 170, 40), "circle", -180, 180),
+        ("hour_of_day", np.arange(24), "circle", 0, 24),
         ("mass", np.logspace(-3, 3, 40), "log_scale", 0, np.inf),
     ],
 )

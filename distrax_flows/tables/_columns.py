@@ -18,9 +18,13 @@ _MAX_LEVELS = 50  # more levels than these are names of rows
 _MAX_INTEGER_RANGE = 100_000  # beyond, float32 has few numbers between integers
 _TIED = 0.1  # share of rows with one value from which it is worth a remark
 _FAR = 20.0  # robust standard deviations from the median at which a value is an outlier
-# Words in the names of columns of angles, whose ranges are those of degrees or radians.
-_ANGLE = re.compile(
-    r"(?:^|_)(?:angle|azimuth|bearing|heading|direction|longitude|phase|theta|phi)(?:$|_)", re.I
+# Words in the names of columns on circles, and the ranges that their units have.
+_CIRCLES = (
+    (
+        "angle|azimuth|bearing|heading|direction|longitude|phase|theta|phi",
+        ((-math.pi, math.pi), (0.0, 2 * math.pi), (-180.0, 180.0), (0.0, 360.0)),
+    ),
+    ("hour", ((0.0, 24.0),)),
 )
 
 
@@ -217,8 +221,10 @@ def _read_category(name: str, values: np.ndarray, dtype: str) -> Column:
 def _guess(name: str, x: np.ndarray, is_integer: bool) -> Support:
     """Return the support that the values of a column suggest; see `fit_table`."""
     low, high = x.min(), x.max()
-    if _ANGLE.search(name):
-        for start, end in ((-math.pi, math.pi), (0.0, 2 * math.pi), (-180.0, 180.0), (0.0, 360.0)):
+    for words, ranges in _CIRCLES:
+        if not re.search(rf"(?:^|_)(?:{words})(?:$|_)", name, re.IGNORECASE):
+            continue
+        for start, end in ranges:
             # Numbers that only reach a small part of the circle may be in another unit.
             if start <= low and high <= end and high - low > 0.5 * (end - start):
                 return supports.circle(start, end)

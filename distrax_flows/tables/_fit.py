@@ -50,7 +50,7 @@ def fit_table(
     |-|-|
     | strings, booleans, enumerations | category |
     | whole numbers, over a range up to 100,000 | integer; from 0 if none is negative |
-    | a word for an angle in the name, over a range of degrees or radians | circle |
+    | an angle or hour by name, over its range in degrees, radians or hours | circle |
     | positive | positive, log_scale or interval (0, 1): what makes a Gaussian likeliest |
     | others | real |
 

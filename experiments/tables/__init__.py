@@ -13,8 +13,8 @@ uniform noise from them, too, and log-likelihoods of such rows are the logarithm
 samples of it. `fit_table` chooses everything itself.
 
 The bundled tables are those of scikit-learn. The messy ones are made here: `people` has
-categories, counts, incomes, shares and times of the day; `sensors` has heavy tails, an angle, decays
-over orders of magnitude, and a column bounded on one side.
+categories, counts, incomes, shares and times of the day; `sensors` has heavy tails, an angle,
+orders of magnitude, and a column with a lower end.
 
 In the output folder, `results.csv` gets a row per table and seed, with the difference of
 `fit_table` to each estimator and its standard error over the test rows; `gains.png` shows them, and

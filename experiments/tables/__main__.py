@@ -1,5 +1,7 @@
 """Entry point of the experiment; see the docstring of the package."""
 
+from typing import Any
+
 import numpy as np
 
 import distrax_flows as dxf
@@ -42,13 +44,12 @@ def main(settings: Settings) -> None:
 def _compare(row: Row, settings: Settings) -> tuple[Row, dict]:
     """The scores of all estimators on a split of a table."""
     train, test = split(row["dataset"], int(row["seed"]))
-    changes = {"num_steps": settings.num_steps, "num_members": settings.num_members}
-    density = dxf.fit_table(
-        train,
-        key=int(row["seed"]),
-        progress=False,
-        **{name: value for name, value in changes.items() if value is not None},
-    )
+    changes: dict[str, Any] = {
+        name: value
+        for name in ("num_steps", "num_members")
+        if (value := getattr(settings, name)) is not None
+    }
+    density = dxf.fit_table(train, key=int(row["seed"]), progress=False, **changes)
     log_probs = density.log_prob(test)
     found, stderr = mean_and_stderr(log_probs)
     recipe = density.spec.recipe
