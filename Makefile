@@ -12,9 +12,10 @@ else
   RUN := $(VENV)/bin/python
   experiments := $(VENV)/.installed-experiments
   dev := $(VENV)/.installed-dev
+  release := $(VENV)/.installed-release
 endif
 
-.PHONY: help toys rotation accelerator test test-slow test-lowest lint format clean
+.PHONY: help toys rotation accelerator test test-slow test-lowest lint format release clean
 
 help:
 	@echo "make toys         MAF, RealNVP and neural splines on toy densities: table and pictures"
@@ -25,6 +26,7 @@ help:
 	@echo "make test-lowest  tests with the lowest versions that pyproject.toml allows"
 	@echo "make lint         ruff and basedpyright"
 	@echo "make format       ruff format and fixes"
+	@echo "make release      build sdist and wheel into dist/, and check them; publishes nothing"
 	@echo "make clean        remove environments and caches"
 
 toys: $(experiments)
@@ -57,8 +59,11 @@ format: $(dev)
 	$(RUN) -m ruff check --fix .
 	$(RUN) -m ruff format .
 
+release: $(release)
+	$(RUN) tools/release.py
+
 clean:
-	rm -rf $(VENV) $(LOWEST) .pytest_cache .ruff_cache .hypothesis
+	rm -rf $(VENV) $(LOWEST) dist .pytest_cache .ruff_cache .hypothesis
 	find . -name __pycache__ -prune -exec rm -rf {} +
 
 $(VENV)/bin/python $(LOWEST)/bin/python: %/bin/python:

@@ -1,4 +1,4 @@
-"""Packaging: bounds of versions, and the files of the sdist."""
+"""Packaging: bounds of versions, extras, files of the sdist, and continuous integration."""
 
 import re
 import subprocess
@@ -9,6 +9,8 @@ import pytest
 
 ROOT = Path(__file__).parents[1]
 PYPROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())
+# Extras that the wheel alone can use; the others are for work on the repository.
+FOR_USERS = ("arviz", "blackjax", "checkpoints", "export", "numpyro", "plots")
 
 
 def pins(name):
@@ -34,7 +36,7 @@ def test_the_lowest_versions_tried_are_those_allowed():
     project = PYPROJECT["project"]
     extras = project["optional-dependencies"]
     needed = [*project["dependencies"]]
-    for extra in ("blackjax", "checkpoints", "experiments", "numpyro", "test"):
+    for extra in (*FOR_USERS, "experiments", "test"):
         needed += extras[extra]
     lowest, newest = pins("constraints-lowest.txt"), pins("constraints.txt")
     for requirement in needed:
@@ -57,6 +59,33 @@ def test_the_sdist_leaves_out_nothing_but_continuous_integration():
     tracked = git("ls-files")
     assert any(path.startswith("figures/") for path in tracked)
     left_out = {path for path in tracked if path.startswith(tuple(p[1:] + "/" for p in excluded))}
-    assert left_out == {path for path in tracked if path.startswith(".ci/")}
+    assert left_out == {path for path in tracked if path.startswith((".ci/", ".github/"))}
     # The build leaves out what git is told to ignore, tracked or not.
     assert git("ls-files", "--cached", "--ignored", "--exclude-standard") == []
+
+
+def test_messages_name_extras_of_the_wheel():
+    """A user of the wheel has no experiments: no message of the library may send them there."""
+    extras = PYPROJECT["project"]["optional-dependencies"]
+    assert extras["all"] == [f"distrax_flows[{','.join(FOR_USERS)}]"]
+    named = set()
+    for path in (ROOT / "distrax_flows").rglob("*.py"):
+        named |= set(re.findall(r"distrax_flows\[(\w+)\]'?`", path.read_text()))
+    assert named == set(FOR_USERS)
+
+
+def test_the_project_lives_in_one_place():
+    urls = PYPROJECT["project"]["urls"]
+    assert all(url.startswith(urls["Source"]) for url in urls.values())
+    assert f"repository-code: {urls['Source']}\n" in (ROOT / "CITATION.cff").read_text()
+
+
+@pytest.mark.skipif(not (ROOT / ".github").exists(), reason="an sdist has no workflows")
+def test_both_kinds_of_continuous_integration_do_the_same():
+    """Both run the same targets of the Makefile, on the versions of Python that we name."""
+    workflow = (ROOT / ".github" / "workflows" / "ci.yml").read_text()
+    targets = re.search(r"target: \[(.*)\]", workflow)[1].split(", ")
+    assert f"\nmake {' '.join(targets)}\n" in (ROOT / ".ci" / "run").read_text()
+    named = re.findall(r"Python :: (3\.\d+)", " ".join(PYPROJECT["project"]["classifiers"]))
+    for pythons in re.findall(r"python: \[(.*)\]", workflow):
+        assert re.findall(r"[\d.]+", pythons) == named

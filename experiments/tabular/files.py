@@ -189,7 +189,7 @@ def _refuse_columns(path: str | Path, names: Sequence[str]) -> None:
 
 
 def _missing(package: str, path: str | Path) -> ImportError:
-    return ImportError(f"Reading {path} needs {package}: pip install 'distrax_flows[experiments]'.")
+    return ImportError(f"Reading {path} needs {package}: pip install -e '.[experiments]'.")
 
 
 # By file extension: maps a file, and the name of an array in it, to its table.

@@ -45,9 +45,7 @@ def panels(
     try:
         from matplotlib.figure import Figure
     except ImportError:
-        raise ImportError(
-            "Plots need matplotlib: `pip install 'distrax_flows[experiments]'`."
-        ) from None
+        raise ImportError("Plots need matplotlib: `pip install 'distrax_flows[plots]'`.") from None
     figure = Figure(figsize=(size * num_columns, size * num_rows), dpi=dpi, layout="constrained")
     return figure, figure.subplots(num_rows, num_columns, squeeze=False)
 
