@@ -72,6 +72,8 @@ def test_messages_name_extras_of_the_wheel():
     for path in (ROOT / "distrax_flows").rglob("*.py"):
         named |= set(re.findall(r"distrax_flows\[(\w+)\]'?`", path.read_text()))
     assert named == set(FOR_USERS)
+    listed = re.findall(r"^\| `(\w+)` \|", (ROOT / "docs" / "installation.md").read_text(), re.M)
+    assert sorted(listed) == sorted((*FOR_USERS, "all"))
 
 
 def test_the_project_lives_in_one_place():
