@@ -13,9 +13,10 @@ else
   experiments := $(VENV)/.installed-experiments
   dev := $(VENV)/.installed-dev
   release := $(VENV)/.installed-release
+  docs := $(VENV)/.installed-docs
 endif
 
-.PHONY: help toys rotation accelerator test test-slow test-lowest lint format release clean
+.PHONY: help toys rotation accelerator test test-slow test-lowest lint format docs release clean
 
 help:
 	@echo "make toys         MAF, RealNVP and neural splines on toy densities: table and pictures"
@@ -27,6 +28,7 @@ help:
 	@echo "make lint         ruff and basedpyright"
 	@echo "make format       ruff format and fixes"
 	@echo "make release      build sdist and wheel into dist/, and check them; publishes nothing"
+	@echo "make docs         the documentation, docs/_build/html/index.html; DXF_DOCS_QUICK=1 fits less"
 	@echo "make clean        remove environments and caches"
 
 toys: $(experiments)
@@ -59,11 +61,15 @@ format: $(dev)
 	$(RUN) -m ruff check --fix .
 	$(RUN) -m ruff format .
 
+# One process: Sphinx forks the others (-j), and a fork of a process that runs JAX may hang.
+docs: $(docs)
+	$(RUN) -m sphinx -W --keep-going -n docs docs/_build/html
+
 release: $(release)
 	$(RUN) tools/release.py
 
 clean:
-	rm -rf $(VENV) $(LOWEST) dist .pytest_cache .ruff_cache .hypothesis
+	rm -rf $(VENV) $(LOWEST) dist .pytest_cache .ruff_cache .hypothesis docs/_build docs/api
 	find . -name __pycache__ -prune -exec rm -rf {} +
 
 $(VENV)/bin/python $(LOWEST)/bin/python: %/bin/python:

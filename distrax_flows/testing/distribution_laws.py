@@ -16,6 +16,7 @@ from distrax_flows.testing.subject import SINGLE
 
 __all__ = ["DISTRIBUTION_LAWS", "DistributionSubject"]
 
+# The laws of distributions, by name.
 DISTRIBUTION_LAWS: dict[str, "DistributionLaw"] = {}
 
 _WRONG_DENSITY = "`log_prob` is not the density of what `sample` returns: a log-det or a normaliser"

@@ -21,6 +21,7 @@ __all__ = ["LAWS", "Law"]
 
 Law: TypeAlias = Callable[[Subject], Iterator[Check]]
 
+# The laws of bijectors, by name.
 LAWS: dict[str, Law] = {}
 
 _OUTPUTS = ("output", "log-det")

@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 
 __all__ = ["COLORS", "figure_image", "panels", "save_gif", "save_png"]
 
-# For lines and fills, in this order; told apart by people who are colour-blind, and in grey.
+# Colours of lines and fills, in this order; told apart by people who are colour-blind, and in grey.
 COLORS = ("#5e3c99", "#e66101", "#1b9e77", "#b2abd2", "#fdb863")
 
 _PNG_COLORS = 256

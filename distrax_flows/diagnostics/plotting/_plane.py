@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 __all__ = ["Bounds", "density_grid", "plot_density", "plot_samples", "sample_bounds"]
 
-# ((x_min, x_max), (y_min, y_max))
+# The part of the plane that is plotted, `((x_min, x_max), (y_min, y_max))`.
 Bounds: TypeAlias = tuple[tuple[float, float], tuple[float, float]]
 
 _CMAP = "magma"

@@ -1,0 +1,71 @@
+"""Sphinx configuration: `make docs` builds the site into docs/_build/html."""
+
+import os
+import sys
+from pathlib import Path
+
+HERE = Path(__file__).parent
+sys.path[:0] = [str(HERE.parent), str(HERE / "_ext")]
+# Pages that run code do so in processes of their own, which import what lies here too.
+os.environ["PYTHONPATH"] = os.pathsep.join(
+    [str(HERE.parent), *filter(None, [os.environ.get("PYTHONPATH")])]
+)
+os.environ.setdefault("JAX_PLATFORMS", "cpu")
+
+import distrax_flows  # noqa: E402
+
+project = "distrax_flows"
+author = "The distrax_flows authors"
+project_copyright = author
+version = release = distrax_flows.__version__
+
+extensions = [
+    "sphinx.ext.autodoc",
+    "myst_nb",
+    "sphinx_design",
+    "sphinx_copybutton",
+    "reference_pages",
+    "markdown_docstrings",
+    "api_links",
+    "mathml",
+]
+# Sphinx loads MathJax from another host otherwise; formulas here are MathML, made by `mathml`.
+html_math_renderer = "mathml"
+
+exclude_patterns = ["_build", "_ext", "_static", "**/_*", "**/.ipynb_checkpoints"]
+suppress_warnings = ["toc.empty_glob"]  # `guides` and `tutorials` may be empty
+nitpicky = True
+# No inventories of other projects: the build needs no network. Their names stay plain text.
+nitpick_ignore_regex = [(r"py:.*", r"(?!distrax_flows\b).*")]
+python_use_unqualified_type_names = True
+python_maximum_signature_line_length = 88
+toc_object_entries_show_parents = "hide"
+add_module_names = False
+
+autodoc_typehints = "signature"
+autodoc_typehints_format = "short"
+autodoc_inherit_docstrings = False
+autodoc_class_signature = "mixed"
+
+myst_enable_extensions = ["attrs_inline", "colon_fence", "deflist", "dollarmath"]
+myst_heading_anchors = 4
+myst_links_external_new_tab = False
+
+nb_execution_mode = "cache" if os.environ.get("DXF_DOCS_CACHE") else "force"
+nb_execution_timeout = 300
+nb_execution_raise_on_error = True
+nb_merge_streams = True
+copybutton_exclude = ".linenos, .gp, .go"
+copybutton_prompt_text = r">>> |\.\.\. |\$ "
+copybutton_prompt_is_regexp = True
+
+html_theme = "furo"
+html_title = f"distrax_flows {release}"
+html_static_path = ["_static"]
+html_css_files = ["site.css"]
+html_show_sphinx = False
+html_copy_source = False
+html_show_sourcelink = False
+pygments_style = "default"
+pygments_dark_style = "github-dark"
+html_theme_options = {"navigation_with_keys": True}
