@@ -116,7 +116,13 @@ def spline(
 ) -> Family:
     """Return rational-quadratic splines (NSF), with `3 * num_bins + 1` parameters per dimension.
 
-    See `RationalQuadraticSpline` for the arguments, the guaranteed accuracy and the reference.
+    See `RationalQuadraticSpline` for the guaranteed accuracy and the reference.
+
+    Args:
+        num_bins: bins of each spline, K.
+        range_min: lower end of the interval.
+        range_max: upper end.
+        boundary_slopes: how slopes at the ends are chosen; see `RationalQuadraticSpline`.
 
     Example:
         >>> import jax.numpy as jnp
@@ -135,8 +141,13 @@ def spline(
 def bernstein(degree: int = 16, range_min: float = -5.0, range_max: float = 5.0) -> Family:
     """Return Bernstein polynomials, with `1 + max(degree - 2, 1)` parameters per dimension.
 
-    See `BernsteinPolynomial` for the arguments, the guaranteed accuracy and the reference. Its
-    inverse is numerical: `inverse(bernstein())` needs it for sampling, not for `log_prob`.
+    See `BernsteinPolynomial` for the guaranteed accuracy and the reference. Its inverse is
+    numerical: `inverse(bernstein())` needs it for sampling, not for `log_prob`.
+
+    Args:
+        degree: degree of the polynomials, M, from 1 to 64.
+        range_min: lower end of the interval.
+        range_max: upper end.
 
     Example:
         >>> import jax.numpy as jnp
@@ -161,6 +172,9 @@ def logistic_mixture(num_components: int = 8) -> Family:
     Training starts near the identity, with the means of the components spread over [-1/2, 1/2]
     and a slope of 1 between them. At the identity itself all components are equal, and for
     symmetric data every gradient that would separate them is zero.
+
+    Args:
+        num_components: components of each mixture, K.
 
     Example:
         >>> import jax.numpy as jnp
@@ -191,6 +205,10 @@ def deep_sigmoidal(num_units: int = 8, num_layers: int = 2) -> Family:
     a scale and a shift, with `num_layers * (3 * num_units + 2)` parameters. Training starts near
     the identity, as for `logistic_mixture`.
 
+    Args:
+        num_units: sigmoids of each layer, K.
+        num_layers: number of layers.
+
     Reference:
         Huang et al., "Neural Autoregressive Flows", 2018, eq. 8.
 
@@ -208,8 +226,13 @@ def deep_sigmoidal(num_units: int = 8, num_layers: int = 2) -> Family:
 def sum_of_squares(degree: int = 3, range_min: float = -5.0, range_max: float = 5.0) -> Family:
     """Return polynomials whose slope is a sum of squares, with `2 * degree + 3` parameters each.
 
-    See `SumOfSquares` for the arguments, the bounds on its slope and the reference. Its inverse is
-    numerical: `inverse(sum_of_squares())` needs it for sampling, not for `log_prob`.
+    See `SumOfSquares` for the bounds on its slope and the reference. Its inverse is numerical:
+    `inverse(sum_of_squares())` needs it for sampling, not for `log_prob`.
+
+    Args:
+        degree: degree of the squared polynomials, L.
+        range_min: lower end of the interval.
+        range_max: upper end.
 
     Example:
         >>> import jax.numpy as jnp
@@ -233,6 +256,11 @@ def circular_spline(
     A rational-quadratic spline whose ends on `[range_min, range_max)` agree, and a learned shift
     that wraps around (`CircularShift`), so no point of the circle is special. Use it with a base on
     the circle, such as a uniform one.
+
+    Args:
+        num_bins: bins of each spline, K.
+        range_min: where the circle is cut.
+        range_max: the same point, one turn later.
 
     Reference:
         Rezende et al., "Normalizing Flows on Tori and Spheres", 2020, section 2.2.
@@ -259,6 +287,9 @@ def chain(*families: Family) -> Family:
 
     `chain(affine(), spline())` is a spline followed by an affine map. Seen from the data, the
     affine map first brings each dimension, given the others, into the spline's range.
+
+    Args:
+        *families: the families.
 
     Raises:
         ValueError: no family is given.
@@ -294,6 +325,9 @@ def inverse(family: Family) -> Family:
 
     A coupling or an independent flow evaluates densities with a family's `inverse`. If that is
     numerical, the swapped family is faster there, and sampling needs the root finder instead.
+
+    Args:
+        family: the family.
 
     Example:
         >>> import jax.numpy as jnp

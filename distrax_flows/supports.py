@@ -102,6 +102,9 @@ def above(low: float) -> Support:
     Bring the distance from `low` to about unit scale, as for `positive`. Far from 0,
     dtypes have few numbers next to `low`: subtract an offset then.
 
+    Args:
+        low: the lower end.
+
     Raises:
         ValueError: `low` is not finite.
     """
@@ -114,6 +117,9 @@ def below(high: float) -> Support:
     Bring the distance from `high` to about unit scale, as for `positive`. Far from 0,
     dtypes have few numbers next to `high`: subtract an offset then.
 
+    Args:
+        high: the upper end.
+
     Raises:
         ValueError: `high` is not finite.
     """
@@ -125,6 +131,10 @@ def interval(low: float, high: float) -> Support:
 
     A value within rounding of an end is far out on the line. Move data that reach the ends, such as
     pixels, inside first: `low + (high - low) * (alpha + (1 - 2 alpha) x)`.
+
+    Args:
+        low: the lower end.
+        high: the upper end.
 
     Raises:
         ValueError: `low` is not less than `high`, or one is not finite; or, in a flow, the dtype of
@@ -139,6 +149,10 @@ def circle(low: float = -math.pi, high: float = math.pi) -> Support:
 
     The density is continuous across the cut. Data may contain either end, as they are one point:
     hour 24 is hour 0. Samples are below `high`.
+
+    Args:
+        low: where the circle is cut.
+        high: the same point, one turn later.
 
     Raises:
         ValueError: `low` is not less than `high`, or one is not finite; or, in a flow, the dtype of
@@ -157,6 +171,10 @@ def integer(low: int | None = None, high: int | None = None) -> Support:
     only: beyond, the density is zero; use float64, or `real`. If all dimensions are integers, the
     flow takes integer arrays; `diagnostics.likelihood_bounds` averages over noise. For images, see
     `flows.dequantized`.
+
+    Args:
+        low: the least integer, or None.
+        high: the greatest integer, or None.
 
     Raises:
         ValueError: `low` is greater than `high`, or one is no integer.

@@ -56,7 +56,11 @@ class AutoregressiveConditioner(Protocol):
     """
 
     def __call__(self, x: Float[Array, "... D"]) -> Float[Array, "... D P"]:
-        """Return the parameters of every dimension, each from the dimensions before it."""
+        """Return the parameters of every dimension, each from the dimensions before it.
+
+        Args:
+            x: `[..., D]`.
+        """
         ...
 
     def unfold(

@@ -112,6 +112,9 @@ class HierarchicalCoupling(Bijector):
 def coupling_tree(event_size: int) -> tuple[Node, ...]:
     """Return the couplings `(start, split, stop)` of a `HierarchicalCoupling`, inner before outer.
 
+    Args:
+        event_size: number of dimensions, D.
+
     Example:
         >>> coupling_tree(3)
         ((1, 2, 3), (0, 1, 3))

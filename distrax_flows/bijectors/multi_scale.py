@@ -82,7 +82,11 @@ class MultiScale(Bijector):
         return self._squeeze
 
     def split(self, z: Shaped[ArrayLike, "... H W C"]) -> list[Float[Array, "..."]]:
-        """Cut a latent into its scales, the finest first."""
+        """Cut a latent into its scales, the finest first.
+
+        Args:
+            z: the latent, of the shape of the image.
+        """
         rest, latents = self._as_events(z), []
         for _ in self._scales[1:]:
             rest, leaving = _halves(self._squeezed(rest))
@@ -90,7 +94,11 @@ class MultiScale(Bijector):
         return [*latents, self._squeezed(rest)]
 
     def join(self, latents: Sequence[Float[ArrayLike, "..."]]) -> Float[Array, "... H W C"]:
-        """Put the scales of a latent together again; the inverse of `split`."""
+        """Put the scales of a latent together again; the inverse of `split`.
+
+        Args:
+            latents: the scales, the finest first.
+        """
         if len(latents) != len(self._scales):
             raise ValueError(
                 f"`latents` must hold one image per scale, {len(self._scales)}; got {len(latents)}."

@@ -66,6 +66,9 @@ class Calibration(NamedTuple):
         For "hpd" and "tarp" this is their expected coverage, and for a coordinate the share of
         events below the quantile of that level. Calibrated samples give the levels themselves.
         Above the line, "hpd" regions are too wide, below it too narrow.
+
+        Args:
+            levels: L numbers between 0 and 1.
         """
         below = self.ranks[None] + 0.5 <= np.reshape(levels, (-1, 1, 1)) * (self.num_samples + 1)
         return below.mean(axis=1)
@@ -77,6 +80,10 @@ class Calibration(NamedTuple):
 
         A curve leaves it at some level `k / (S + 1)` exactly if its p-value is below
         `1 - confidence`.
+
+        Args:
+            levels: L numbers between 0 and 1.
+            confidence: probability that calibrated samples stay inside at all levels.
         """
         if not 0 < confidence < 1:
             raise ValueError(f"`confidence` must be between 0 and 1; got {confidence=}.")

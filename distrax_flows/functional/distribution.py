@@ -26,6 +26,12 @@ class FlowDistribution(distrax.Distribution):
     Moments and entropy have no closed form: `estimate_mean`, `estimate_variance` and
     `estimate_entropy` estimate them from samples, with standard errors. distrax's `mean`,
     `variance` and `entropy` take no key, and raise.
+
+    Args:
+        flow: the flow.
+        params: the parameters.
+        context: `[..., C]` or None.
+        key: random key or integer seed, for flows whose layers use random numbers.
     """
 
     def __init__(
@@ -93,7 +99,11 @@ class FlowDistribution(distrax.Distribution):
         """Estimate the variances, `batch_shape + event_shape`, by Monte Carlo.
 
         Unbiased. The standard error is that of a mean of squared deviations, which needs four
-        finite moments. Arguments and errors are those of `estimate_mean`.
+        finite moments. Errors are those of `estimate_mean`.
+
+        Args:
+            seed: random key or integer.
+            num_samples: number of samples.
         """
 
         def squared_deviations(key: jax.Array) -> jax.Array:
@@ -107,7 +117,11 @@ class FlowDistribution(distrax.Distribution):
         """Estimate the entropy `-E[log p(x)]`, `batch_shape`, in nats, by Monte Carlo.
 
         For a flow with random layers, such as `flows.dequantized`, it is that of events and noise.
-        Arguments and errors are those of `estimate_mean`.
+        Errors are those of `estimate_mean`.
+
+        Args:
+            seed: random key or integer.
+            num_samples: number of samples.
         """
 
         def surprises(key: jax.Array) -> jax.Array:

@@ -112,7 +112,12 @@ class Flow(_Built):
     def draws_random_numbers(
         self, params: Params, context: Shaped[ArrayLike, "... C"] | None = None
     ) -> bool:
-        """Return whether layers use random numbers, so that every method needs a key."""
+        """Return whether layers use random numbers, so that every method needs a key.
+
+        Args:
+            params: the parameters.
+            context: `[..., C]` or None.
+        """
         events = self._call.events(context)
         x = jax.ShapeDtypeStruct(events.shape, jnp.result_type(float))
         try:
@@ -151,6 +156,11 @@ class Flow(_Built):
 
         Data-dependent layers initialise themselves on samples of the base, of shape `sample_shape`,
         which they then leave nearly unchanged.
+
+        Args:
+            key: random key or integer seed.
+            sample_shape: sizes of the leading axes of the samples, or one size.
+            context: `[..., C]` or None.
         """
         init_key, sample_key = jax.random.split(as_key(key))
         context = self._call.check_context(context)
@@ -166,7 +176,15 @@ class Flow(_Built):
         key: jax.Array | int | None = None,
         batch_size: int | None = None,
     ) -> Float[Array, "..."]:
-        """Return the log-density of `x`, in nats."""
+        """Return the log-density of `x`, in nats.
+
+        Args:
+            params: the parameters.
+            x: `[..., *event_shape]`, data.
+            context: `[..., C]` or None.
+            key: random key or integer seed, for flows whose layers use random numbers.
+            batch_size: rows evaluated at a time; all at once if None.
+        """
         x, context = self._call.check_event(x, context)
         return self._evaluate("log_prob", params, key, x, context, batch_size)
 
@@ -180,7 +198,16 @@ class Flow(_Built):
         batch_size: int | None = None,
         mesh: jax.sharding.Mesh | None = None,
     ) -> Float[Array, "..."]:
-        """Return samples of shape `sample_shape + context_batch_shape + event_shape`."""
+        """Return samples of shape `sample_shape + context_batch_shape + event_shape`.
+
+        Args:
+            params: the parameters.
+            key: random key or integer seed.
+            sample_shape: sizes of the leading axes of the samples, or one size.
+            context: `[..., C]` or None.
+            batch_size: samples computed at a time; all at once if None.
+            mesh: devices to compute on; one device if None.
+        """
         return self._draw("sample", params, key, sample_shape, context, batch_size, mesh)
 
     def sample_and_log_prob(
@@ -193,7 +220,16 @@ class Flow(_Built):
         batch_size: int | None = None,
         mesh: jax.sharding.Mesh | None = None,
     ) -> tuple[Float[Array, "..."], Float[Array, "..."]]:
-        """Return samples and their log-densities, from one run of the flow's forward direction."""
+        """Return samples and their log-densities, from one run of the flow's forward direction.
+
+        Args:
+            params: the parameters.
+            key: random key or integer seed.
+            sample_shape: sizes of the leading axes of the samples, or one size.
+            context: `[..., C]` or None.
+            batch_size: samples computed at a time; all at once if None.
+            mesh: devices to compute on; one device if None.
+        """
         return self._draw(
             "sample_and_log_prob", params, key, sample_shape, context, batch_size, mesh
         )
@@ -208,6 +244,12 @@ class Flow(_Built):
         """Return samples of the base; `forward` maps them to those of `sample` with the same key.
 
         Not if layers use random numbers: those differ between methods.
+
+        Args:
+            params: the parameters.
+            key: random key or integer seed.
+            sample_shape: sizes of the leading axes of the samples, or one size.
+            context: `[..., C]` or None.
         """
         return self._draw("sample_base", params, key, sample_shape, context, None, None)
 
@@ -217,7 +259,13 @@ class Flow(_Built):
         z: Shaped[ArrayLike, "..."],
         context: Shaped[ArrayLike, "... C"] | None = None,
     ) -> Float[Array, "..."]:
-        """Return the log-density of `z` under the base, in nats; runs no layer."""
+        """Return the log-density of `z` under the base, in nats; runs no layer.
+
+        Args:
+            params: the parameters.
+            z: values of the base, `[..., *base_event_shape]`.
+            context: `[..., C]` or None.
+        """
         z, context = self._call.check_event(z, context, "z")
         return self._evaluate("log_prob_base", params, None, z, context, None)
 
@@ -230,7 +278,15 @@ class Flow(_Built):
         key: jax.Array | int | None = None,
         batch_size: int | None = None,
     ) -> tuple[Float[Array, "..."], Float[Array, "..."]]:
-        """Map from base to data; return the value and the log-det."""
+        """Map from base to data; return the value and the log-det.
+
+        Args:
+            params: the parameters.
+            z: values of the base, `[..., *base_event_shape]`.
+            context: `[..., C]` or None.
+            key: random key or integer seed, for flows whose layers use random numbers.
+            batch_size: rows evaluated at a time; all at once if None.
+        """
         z, context = self._call.check_event(z, context, "z")
         return self._evaluate("forward", params, key, z, context, batch_size)
 
@@ -243,7 +299,15 @@ class Flow(_Built):
         key: jax.Array | int | None = None,
         batch_size: int | None = None,
     ) -> tuple[Float[Array, "..."], Float[Array, "..."]]:
-        """Map from data to base; return the value and the log-det."""
+        """Map from data to base; return the value and the log-det.
+
+        Args:
+            params: the parameters.
+            x: `[..., *event_shape]`, data.
+            context: `[..., C]` or None.
+            key: random key or integer seed, for flows whose layers use random numbers.
+            batch_size: rows evaluated at a time; all at once if None.
+        """
         x, context = self._call.check_event(x, context)
         return self._evaluate("inverse", params, key, x, context, batch_size)
 
@@ -258,8 +322,15 @@ class Flow(_Built):
     ) -> list[LayerTrace]:
         """Return input, output and log-det of each layer, from data to base; not compiled.
 
-        Shows where values go wrong, or the stages of a flow. With `inverse=False`, `x` is an event
-        of the base, and is mapped to data.
+        Shows where values go wrong, or the stages of a flow.
+
+        Args:
+            params: the parameters.
+            x: `[..., *event_shape]`, data.
+            context: `[..., C]` or None.
+            inverse: whether to go from data to base; if False, `x` is an event of the base, and is
+                mapped to data.
+            key: random key or integer seed, for flows whose layers use random numbers.
 
         Example:
             >>> import distrax_flows as dxf, jax, jax.numpy as jnp
@@ -284,7 +355,10 @@ class Flow(_Built):
     ) -> FlowDistribution:
         """Return a `distrax.Distribution`: the flow with its parameters and context bound.
 
-        `key` is used by its `log_prob`, for flows whose layers use random numbers.
+        Args:
+            params: the parameters.
+            context: `[..., C]` or None.
+            key: random key or integer seed, for flows whose layers use random numbers.
         """
         key = as_optional_key(key)
         return FlowDistribution(self, params, self._call.check_context(context), key)
@@ -364,7 +438,13 @@ class StatefulFlow(_Built):
         x: Shaped[ArrayLike, "..."],
         context: Shaped[ArrayLike, "... C"] | None = None,
     ) -> tuple[Params, State]:
-        """Return initial parameters and state; data-dependent layers initialise on `x`."""
+        """Return initial parameters and state; data-dependent layers initialise on `x`.
+
+        Args:
+            key: random key or integer seed.
+            x: `[..., *event_shape]`, data.
+            context: `[..., C]` or None.
+        """
         return self._evaluation.init(key, x, context)
 
     def log_prob(
@@ -377,7 +457,16 @@ class StatefulFlow(_Built):
         is_training: bool = False,
         key: jax.Array | int | None = None,
     ) -> tuple[Float[Array, "..."], State]:
-        """Return the log-density of `x`, in nats, and the new state."""
+        """Return the log-density of `x`, in nats, and the new state.
+
+        Args:
+            params: the parameters.
+            state: the state.
+            x: `[..., *event_shape]`, data.
+            context: `[..., C]` or None.
+            is_training: the mode; only training changes the state.
+            key: random key or integer seed, for flows whose layers use random numbers.
+        """
         x, context = self._call.check_event(x, context)
         key = as_optional_key(key)
         return self._apply(params, state, key, "log_prob", context, is_training, x)
@@ -392,7 +481,16 @@ class StatefulFlow(_Built):
         is_training: bool = False,
         key: jax.Array | int | None = None,
     ) -> tuple[tuple[Float[Array, "..."], Float[Array, "..."]], State]:
-        """Map from data to base; return the pair of value and log-det, and the new state."""
+        """Map from data to base; return the pair of value and log-det, and the new state.
+
+        Args:
+            params: the parameters.
+            state: the state.
+            x: `[..., *event_shape]`, data.
+            context: `[..., C]` or None.
+            is_training: the mode; only training changes the state.
+            key: random key or integer seed, for flows whose layers use random numbers.
+        """
         x, context = self._call.check_event(x, context)
         key = as_optional_key(key)
         return self._apply(params, state, key, "inverse", context, is_training, x)

@@ -65,7 +65,11 @@ class Learned(distrax.Bijector):
         return self.layer_at(y).inverse_and_log_det(y)  # pyright: ignore[reportReturnType]
 
     def layer_at(self, x: Shaped[ArrayLike, "..."]) -> distrax.Bijector:
-        """Return the layer's bijector for an input of either direction."""
+        """Return the layer's bijector for an input of either direction.
+
+        Args:
+            x: an input of either direction.
+        """
         bijector = self._layer(jnp.asarray(x))
         surplus = self.event_ndims_in - bijector.event_ndims_in
         if surplus < 0:

@@ -17,6 +17,9 @@ __all__ = ["HouseholderLayer", "LULinearLayer", "OrthogonalLayer", "ScaleLayer"]
 class ScaleLayer(hk.Module):
     """Learned scale of each dimension: `y_d = x_d exp(log_scale_d)`; starts at the identity.
 
+    Args:
+        name: name of the module.
+
     Call:
         x: `[..., D]`. Returns a `Scale`.
 
@@ -76,6 +79,9 @@ class OrthogonalLayer(hk.Module):
     parameters (`is_fixed`). The length of a vector does not matter to its reflection, so the matrix
     stays orthogonal even if weight decay reaches it. Each repetition of a `Stack` samples its own.
 
+    Args:
+        name: name of the module.
+
     Call:
         x: `[..., D]`. Returns an `Orthogonal`.
 
@@ -115,6 +121,9 @@ class LULinearLayer(hk.Module):
     `inverse` solves two triangular systems; both directions cost 3 D^2 per event, after D^3 once.
     `Learned(LULinearLayer(), event_ndims=3)` is the invertible 1x1 convolution of images
     `[H, W, D]`.
+
+    Args:
+        name: name of the module.
 
     Call:
         x: `[..., D]`. Returns a chain of `LULinear` and `Orthogonal`.

@@ -33,6 +33,9 @@ class Standardize(hk.Module):
     single row, gets standard deviation 1. The log-det is included, so densities stay in the units
     of the data. A few outliers can dominate the standard deviation: see `RobustStandardize`.
 
+    Args:
+        name: name of the module.
+
     Call:
         x: `[..., D]`. Returns an `ActNorm`.
 
@@ -64,6 +67,9 @@ class RobustStandardize(hk.Module):
     standard deviation. If more than half of a dimension's values are equal, it has no such range
     and uses its standard deviation instead.
 
+    Args:
+        name: name of the module.
+
     Call:
         x: `[..., D]`. Returns an `ActNorm`.
 
@@ -94,6 +100,9 @@ class ActNormLayer(hk.Module):
     it mean 0 and standard deviation 1. A constant dimension, or a single row, keeps standard
     deviation 1. Initialise in the density direction, as `Flow.init` does: in the other one the
     input is noise from the base. `Standardize` is this layer with its parameters fixed.
+
+    Args:
+        name: name of the module.
 
     Call:
         x: `[..., D]`. Returns an `ActNorm`.

@@ -95,8 +95,11 @@ class CausalTransformer(hk.Module):
     ) -> Transformer:
         """Return the conditioner over this module's parameters, pure, with the context bound.
 
-        Call it outside of `jax.lax` loops; the result works inside them. `dtype` is the dtype in
-        which parameters are created if they don't exist yet and no policy says otherwise.
+        Call it outside of `jax.lax` loops; the result works inside them.
+
+        Args:
+            context: `[..., C]` or None.
+            dtype: dtype of parameters that do not exist yet, unless a policy names it.
         """
         size = None if context is None else context.shape[-1]
         if size != self._context_size:

@@ -115,7 +115,11 @@ class MaskedMLP:
         return self._unfold(decide, inputs, biases, activate, batch_shape)
 
     def linearize(self, x: Float[Array, "... D"]) -> "LinearizedMLP":
-        """Return the derivative at `x`: a linear network that also unfolds."""
+        """Return the derivative at `x`: a linear network that also unfolds.
+
+        Args:
+            x: `[..., D]`, where to take the derivative.
+        """
         if self.policy is not None:
             network, x = self.policy.cast_to_compute((self._without_policy, x))
             return dataclasses.replace(network.linearize(x), policy=self.policy)

@@ -58,15 +58,30 @@ def hidden_degrees(
 
 
 def input_mask(event_size: int, degrees: np.ndarray) -> np.ndarray:
-    """Return the mask [D, H]: hidden unit h sees position i if `i + 1 <= degrees[h]`."""
+    """Return the mask [D, H]: hidden unit h sees position i if `i + 1 <= degrees[h]`.
+
+    Args:
+        event_size: number of dimensions, D.
+        degrees: `[H]`, degrees of the hidden units.
+    """
     return np.arange(1, event_size + 1)[:, None] <= degrees[None, :]
 
 
 def hidden_mask(degrees_in: np.ndarray, degrees_out: np.ndarray) -> np.ndarray:
-    """Return the mask [H_in, H_out]: units see those of their own degree and below."""
+    """Return the mask [H_in, H_out]: units see those of their own degree and below.
+
+    Args:
+        degrees_in: `[H_in]`, degrees of the units of one layer.
+        degrees_out: `[H_out]`, those of the next.
+    """
     return degrees_in[:, None] <= degrees_out[None, :]
 
 
 def output_mask(degrees: np.ndarray, event_size: int) -> np.ndarray:
-    """Return the mask [H, D]: the output at position i sees the hidden units of degree <= i."""
+    """Return the mask [H, D]: the output at position i sees the hidden units of degree <= i.
+
+    Args:
+        degrees: `[H]`, degrees of the hidden units.
+        event_size: number of dimensions, D.
+    """
     return degrees[:, None] <= np.arange(event_size)[None, :]

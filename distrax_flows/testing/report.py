@@ -203,6 +203,10 @@ def check(subject: Subject, laws: Iterable[str] | None = None) -> Report:
         @pytest.mark.parametrize("law", testing.LAWS)
         def test_laws(law):
             testing.check(subject, [law])
+
+    Args:
+        subject: the bijector, and all that laws compute with it.
+        laws: names of the laws to try; all by default.
     """
     return _check(subject, LAWS, laws, subject.instance.name, "bijectors")
 

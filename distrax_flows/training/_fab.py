@@ -106,7 +106,14 @@ class FAB:
             raise ValueError("`annealing` must not resample: the buffer does; got resample=True.")
 
     def start(self, flow: Flow, params: Params, target: Target, key: jax.Array) -> Replay:
-        """Return a buffer full of annealed samples."""
+        """Return a buffer full of annealed samples.
+
+        Args:
+            flow: the flow being trained.
+            params: the parameters.
+            target: the density, and what the step samples.
+            key: random key.
+        """
         tune_key, key = jax.random.split(key)
         log_densities, sample = self._path(flow, params, target)
         step_sizes = tuned_step_sizes(log_densities, sample, tune_key, self.annealing)

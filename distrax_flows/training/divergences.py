@@ -46,7 +46,13 @@ class Target:
     def sample_and_log_prob(
         self, flow: Flow, params: Params, key: jax.Array
     ) -> tuple[jax.Array, jax.Array]:
-        """Return samples of the flow, and their log-densities under it."""
+        """Return samples of the flow, and their log-densities under it.
+
+        Args:
+            flow: the flow.
+            params: the parameters.
+            key: random key.
+        """
         x, log_q = flow.sample_and_log_prob(params, key, (self.num_samples,), self.context)
         return self.divide(x), self.divide(log_q)
 
@@ -63,7 +69,14 @@ class Divergence(Protocol):
     def __call__(
         self, flow: Flow, params: Params, target: Target, key: jax.Array
     ) -> Float[Array, ""] | Loss:
-        """Return the loss of a step, one number, or a `Loss`."""
+        """Return the loss of a step, one number, or a `Loss`.
+
+        Args:
+            flow: the flow being trained.
+            params: the parameters.
+            target: the density, the context and the number of samples.
+            key: random key of the step.
+        """
         ...
 
 

@@ -186,7 +186,14 @@ class MaximumLikelihood:
         return Loss(-log_prob, state=state)
 
     def explain(self, flow: Any, params: Params, batch: Batch, key: jax.Array) -> str:
-        """Name the rows, parameters and layer that are non-finite."""
+        """Name the rows, parameters and layer that are non-finite.
+
+        Args:
+            flow: the flow being trained.
+            params: the parameters.
+            batch: the batch.
+            key: random key of the step.
+        """
         evaluated = evaluation_of(flow)
         log_prob = evaluated.log_prob(params, batch.x, batch.context, key=key)
         what = explain_rows("rows of the batch", "log-density", log_prob, batch.x)

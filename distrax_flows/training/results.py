@@ -84,7 +84,12 @@ class Fit(NamedTuple):
 
 
 class FitInterrupted(KeyboardInterrupt):
-    """Ctrl-C ended a fit; `fit` holds the result reached."""
+    """Ctrl-C ended a fit; `fit` holds the result reached.
+
+    Args:
+        message: what happened, and how to go on.
+        fit: the result reached.
+    """
 
     def __init__(self, message: str, fit: Fit):
         super().__init__(message)
@@ -92,7 +97,12 @@ class FitInterrupted(KeyboardInterrupt):
 
 
 class NonFiniteError(FloatingPointError):
-    """A loss or a gradient is NaN or infinite; `fit` holds the result reached before."""
+    """A loss or a gradient is NaN or infinite; `fit` holds the result reached before.
+
+    Args:
+        message: what became non-finite, and where.
+        fit: the result reached before.
+    """
 
     def __init__(self, message: str, fit: Fit):
         super().__init__(message)

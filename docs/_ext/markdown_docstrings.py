@@ -5,21 +5,26 @@ indented, and examples begin with `>>>`. All of it reads well in a terminal, and
 for the examples, is what Sphinx expects.
 """
 
+from __future__ import annotations
+
 import contextlib
 import inspect
 import re
 import textwrap
 import typing
 from collections.abc import Iterator
-from typing import Any
-
-from sphinx.application import Sphinx
+from typing import TYPE_CHECKING, Any
 
 from distrax_flows._core.options import Option, _hints, _Shown, _spelled
+
+if TYPE_CHECKING:
+    from sphinx.application import Sphinx  # tests use this module without Sphinx
 
 FIELDS = {"Args": "param", "Raises": "raises", "Warns": "Warns"}  # an entry is `name: text`
 PARAGRAPHS = {"Call": "Call", "Returns": "returns", "Yields": "yields", "Reference": "Reference"}
 SECTIONS = (*FIELDS, *PARAGRAPHS, "Attributes", "Example")
+# Functions make these; their constructors are not public.
+MADE_ELSEWHERE = ("distrax_flows.Flow", "distrax_flows.StatefulFlow")
 _LITERAL = re.compile(r"(`+)(.+?)\1", re.DOTALL)
 _ENTRY = re.compile(r"(\*{0,2}\w+(?:, \*{0,2}\w+)*): (.*)", re.DOTALL)
 
@@ -248,6 +253,7 @@ def skip(
 def setup(app: Sphinx) -> dict[str, bool]:
     """Connect the extension."""
     app.connect("autodoc-before-process-signature", spell)
+    app.connect("autodoc-process-signature", hide)
     app.connect("autodoc-process-docstring", process)
     app.connect("autodoc-skip-member", skip)
     return {"parallel_read_safe": True, "parallel_write_safe": True}

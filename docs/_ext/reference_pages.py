@@ -4,6 +4,8 @@ A module is public if the top level lists it, or it lies in `interfaces`. Biject
 the top level and have a page of their own.
 """
 
+from __future__ import annotations
+
 import functools
 import importlib
 import inspect
@@ -13,10 +15,13 @@ import typing
 from collections.abc import Iterator
 from pathlib import Path
 from types import ModuleType
+from typing import TYPE_CHECKING
 
 import haiku as hk
 from markdown_docstrings import inline, spell, spelled
-from sphinx.application import Sphinx
+
+if TYPE_CHECKING:
+    from sphinx.application import Sphinx  # tests use this module without Sphinx
 
 PACKAGE = "distrax_flows"
 BIJECTORS = "bijectors"
@@ -81,7 +86,8 @@ def summary(full: str, value: object) -> str:
 def entry(full: str, value: object) -> list[str]:
     """Return the reStructuredText of one name."""
     if inspect.isclass(value) and not is_constant(value):
-        return [f".. autoclass:: {full}", "   :members:", ""]
+        call = ["   :special-members: __call__"] if getattr(value, "_is_protocol", False) else []
+        return [f".. autoclass:: {full}", "   :members:", *call, ""]
     if inspect.isroutine(value):
         return [f".. autofunction:: {full}", ""]
     lines = [f".. py:data:: {full}"]
