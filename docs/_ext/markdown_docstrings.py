@@ -237,6 +237,14 @@ def spell(app: Sphinx, function: Any, is_bound: bool) -> None:
             del function.__annotations__["return"]
 
 
+def hide(
+    app: Sphinx, what: str, name: str, value: Any, options: Any, signature: str, result: str
+) -> tuple[str, None] | None:
+    """Leave out the constructors of protocols, and those that only the library calls."""
+    made_elsewhere = getattr(value, "_is_protocol", False) or name in MADE_ELSEWHERE
+    return ("", None) if what == "class" and made_elsewhere else None
+
+
 def process(app: Sphinx, what: str, name: str, value: Any, options: Any, lines: list[str]) -> None:
     """Replace the lines of a docstring, for autodoc."""
     lines[:] = to_rst("\n".join(lines), value)
