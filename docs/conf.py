@@ -64,8 +64,12 @@ html_title = f"distrax_flows {release}"
 html_static_path = ["_static"]
 html_css_files = ["site.css"]
 html_show_sphinx = False
+html_show_search_summary = False  # summaries are fetched, which browsers refuse for files
 html_copy_source = False
 html_show_sourcelink = False
-pygments_style = "default"
-pygments_dark_style = "github-dark"
-html_theme_options = {"navigation_with_keys": True}
+pygments_style = "a11y-high-contrast-light"
+pygments_dark_style = "a11y-high-contrast-dark"
+html_theme_options = {
+    "navigation_with_keys": True,
+    "light_css_variables": {"color-code-background": "#f4f5f8"},
+}

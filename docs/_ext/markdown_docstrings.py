@@ -7,12 +7,13 @@ for the examples, is what Sphinx expects.
 
 from __future__ import annotations
 
+import ast
 import contextlib
 import inspect
 import re
 import textwrap
 import typing
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from typing import TYPE_CHECKING, Any
 
 from distrax_flows._core.options import Option, _hints, _Shown, _spelled
@@ -52,14 +53,15 @@ def _escaped(text: str) -> str:
 def body(text: str) -> list[str]:
     """Return paragraphs, lists, tables, formulas and examples as reStructuredText."""
     lines: list[str] = []
-    for block in _blocks(text):
+    for block in _merged(_blocks(text)):
         first = block.lstrip("\n").splitlines()[0]
         if first.lstrip().startswith(">>>"):
             lines += textwrap.dedent(block).splitlines()
         elif first.startswith("|"):
             lines += _table(block.splitlines())
         elif first.startswith(" "):
-            lines += ["::", "", *block.splitlines()]
+            language = "python" if _is_python(block) else "text"
+            lines += [f".. code-block:: {language}", "", *block.splitlines()]
         elif re.match(r"([-*]|\d+\.) ", first):
             lines += _items(block)
         else:
@@ -68,8 +70,17 @@ def body(text: str) -> list[str]:
     return lines
 
 
+def _is_python(block: str) -> bool:
+    """Return whether an indented block is code; a formula mostly is no Python."""
+    try:
+        ast.parse(textwrap.dedent(block))
+    except SyntaxError:
+        return False
+    return True
+
+
 def _blocks(text: str) -> Iterator[str]:
-    """Yield what blank lines separate; an indented block goes on across them."""
+    """Yield what blank lines separate, and lists, tables and examples apart from text."""
     block: list[str] = []
     for line in text.splitlines():
         kind = re.match(r"\s*([-*]|\d+\.) |\s*>>>|\|", line)
@@ -82,6 +93,18 @@ def _blocks(text: str) -> Iterator[str]:
             block.append(line)
     if block:
         yield "\n".join(block)
+
+
+def _merged(blocks: Iterable[str]) -> list[str]:
+    """Join indented blocks that follow one another: code with blank lines."""
+    merged: list[str] = []
+    for block in blocks:
+        is_indented = block.startswith(" ") and not block.lstrip().startswith(">>>")
+        if merged and is_indented and merged[-1].startswith(" "):
+            merged[-1] += "\n\n" + block
+        else:
+            merged.append(block)
+    return merged
 
 
 def _items(block: str) -> list[str]:

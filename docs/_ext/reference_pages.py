@@ -6,6 +6,7 @@ the top level and have a page of their own.
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import importlib
 import inspect
@@ -18,7 +19,7 @@ from types import ModuleType
 from typing import TYPE_CHECKING
 
 import haiku as hk
-from markdown_docstrings import inline, spell, spelled
+from markdown_docstrings import inline, signature_of, spell, spelled
 
 if TYPE_CHECKING:
     from sphinx.application import Sphinx  # tests use this module without Sphinx
@@ -130,12 +131,30 @@ def pages() -> dict[str, str]:
     return {page: page_text(page, names) for page, names in grouped.items()}
 
 
+def _spell_classes(app: Sphinx) -> None:
+    """Give classes the readable signatures of their constructors, and properties their types.
+
+    Sphinx would look at `__new__` first, which distrax and Haiku define for all their classes.
+    """
+    signatures = {}
+    for _, value in public_names().values():
+        if is_constant(value) or not inspect.isclass(value):
+            continue
+        for member in vars(value).values():
+            if isinstance(member, property):
+                spell(app, member.fget, True)
+        if issubclass(value, hk.Module):  # signatures of these are read from `__init__`
+            spell(app, value.__init__, True)
+        else:
+            with contextlib.suppress(TypeError, ValueError):  # exceptions and TypedDicts
+                signatures[value] = signature_of(value)
+    for value, signature in signatures.items():  # set at last, because subclasses inherit them
+        value.__signature__ = signature
+
+
 def write_pages(app: Sphinx) -> None:
     """Write the pages into docs/api; unchanged ones keep their time, so nothing is built again."""
-    for _, value in public_names().values():
-        # The metaclass of Haiku's modules hides their constructors from Sphinx.
-        if inspect.isclass(value) and issubclass(value, hk.Module):
-            spell(app, value.__init__, True)
+    _spell_classes(app)
     folder = Path(app.srcdir) / "api"
     folder.mkdir(exist_ok=True)
     texts = {f"{page}.rst": text for page, text in pages().items()}
