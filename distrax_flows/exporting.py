@@ -193,7 +193,7 @@ def _readme(path: str | os.PathLike, info: dict[str, Any]) -> str:
     shapes = {"x": info["event_shape"], "z": info["base_event_shape"]}
     if info["context_size"] is not None:
         shapes["context"] = (info["context_size"],)
-    lines = [f"`{name}` is {['N', *shape]}, ".replace("'N'", "N") for name, shape in shapes.items()]
+    lines = [f"`{name}` is {['N', *shape]}".replace("'N'", "N") for name, shape in shapes.items()]
     return _README.format(
         name=Path(path).name,
         signatures="\n".join(f"    {text}" for text in info["methods"].values()),
