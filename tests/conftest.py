@@ -77,6 +77,20 @@ def wrong_types():
 
 
 @pytest.fixture
+def compilations():
+    """One event for each program that XLA compiles, or finds in the cache of earlier runs."""
+    events = []
+
+    def listen(event: str, seconds: float, **_: str):
+        if "backend_compile" in event:
+            events.append(event)
+
+    jax.monitoring.register_event_duration_secs_listener(listen)
+    yield events
+    jax.monitoring.unregister_event_duration_listener(listen)
+
+
+@pytest.fixture
 def x64():
     """Double precision."""
     with jax.enable_x64(True):

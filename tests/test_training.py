@@ -15,7 +15,7 @@ import pytest
 import distrax_flows as dxf
 from distrax_flows.functional._events import Events
 from distrax_flows.modules import Learned
-from distrax_flows.training._batches import table_batches
+from distrax_flows.training._batches import permutation, table_batches
 from distrax_flows.training._data import Batch
 from distrax_flows.training._progress_bar import progress_bar
 from distrax_flows.training._streams import function_batches
@@ -118,6 +118,49 @@ def test_a_second_fit_compiles_nothing():
     before = len(traces)
     dxf.fit(flow, 1 + data(), key=jax.random.key(1), num_steps=20)
     assert len(traces) == before
+
+
+def test_other_numbers_of_rows_compile_nothing(compilations):
+    traces = []
+
+    def make():
+        traces.append(None)
+        return gaussian_flow()
+
+    flow = dxf.transform(make)
+    few, many = np.asarray(data(300)), np.asarray(data(517))
+    params = flow.init(KEY, few)
+    options = {"key": KEY, "num_steps": 20, "batch_size": 50, "validation": 0.1}
+    dxf.fit(flow, few, params=params, **options)
+    before = len(traces)
+    del compilations[:]
+    dxf.fit(flow, many, params=params, **options)
+    assert len(traces) == before
+    assert compilations == []
+    # An initialisation depends on all rows, so it is compiled for their number.
+    dxf.fit(flow, many, **options)
+    assert len(traces) == before + 1
+
+
+@pytest.mark.parametrize("num_rows", [1, 2, 300, 1625, 1626, 5000])
+def test_permutations_are_those_of_jax(num_rows):
+    key = jax.random.key(num_rows)
+    expected = jax.random.permutation(key, num_rows)
+    np.testing.assert_array_equal(permutation(key, num_rows), expected)
+    keys = jax.random.split(key, 2)
+    several = permutation(keys, num_rows)
+    assert several.shape == (2, num_rows)
+    np.testing.assert_array_equal(np.sort(several), [range(num_rows)] * 2)
+
+
+def test_large_tables_are_fitted_as_small_ones(monkeypatch):
+    options = {"key": KEY, "num_steps": 20, "validation": 0.2, "weights": np.ones(500)}
+    small = dxf.fit(FLOW, data(), **options).history
+    monkeypatch.setattr("distrax_flows.training._data._SMALL_BYTES", 0)
+    monkeypatch.setattr("distrax_flows.training._data._MAX_SHARED_ROWS", 0)
+    large = dxf.fit(FLOW, data(), **options).history
+    np.testing.assert_array_equal(small.loss, large.loss)
+    np.testing.assert_allclose(small.validation_loss, large.validation_loss, rtol=1e-6)
 
 
 def test_start_callback_and_remainder():

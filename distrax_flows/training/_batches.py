@@ -1,6 +1,7 @@
 """Batches for training steps, chunk by chunk."""
 
 import functools
+import math
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
@@ -8,12 +9,13 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from distrax_flows.training._data import Batch, Table, as_rows, dtype_of
+from distrax_flows.training._data import Batch, Table, as_rows, dtype_of, shared_size
 
 __all__ = [
     "Batches",
     "each_key",
     "of_fit",
+    "permutation",
     "read_rows",
     "split_keys",
     "step_keys",
@@ -69,12 +71,13 @@ class Batches(NamedTuple):
 
 
 def table_batches(
-    data: Batch, keys: jax.Array, batch_size: int, subset: jax.Array | None = None
+    data: Batch, keys: jax.Array, batch_size: int, subset: np.ndarray | None = None
 ) -> Batches:
     """Return batches of the rows of arrays, every row once per epoch, in a new order each epoch.
 
     Batches may straddle two epochs, so all have the same size and no row is left out. A pure
-    function of the keys: any range of steps may be taken at any time.
+    function of the keys: any range of steps may be taken at any time. Only arrays of the size of
+    batches reach compiled code, unless the table is large.
 
     Args:
         data: arrays; of memory maps, only the rows of the steps taken are read.
@@ -90,18 +93,19 @@ def table_batches(
         )
 
     @functools.lru_cache(maxsize=2)
-    def order(epoch: int) -> jax.Array:
-        rows = _order(keys, epoch, num_rows)
+    def order(epoch: int) -> np.ndarray:
+        of_epoch = each_key(lambda key: jax.random.fold_in(key, epoch), keys)(keys)
+        rows = permutation(of_epoch, num_rows)
         return rows if subset is None else subset[rows]
 
     def take(start: int, n: int) -> Batch:
         first, last = start * batch_size, (start + n) * batch_size
         epochs = range(first // num_rows, (last - 1) // num_rows + 1)
-        rows = jnp.concatenate([order(epoch) for epoch in epochs], axis=-1)
+        rows = np.concatenate([order(epoch) for epoch in epochs], axis=-1)
         skip = first - epochs[0] * num_rows
         rows = rows[..., skip : skip + n * batch_size]
         rows = rows.reshape(*keys.shape, n, batch_size)
-        return jax.tree.map(lambda table: read_rows(table, rows), data)
+        return jax.tree.map(lambda table: jnp.asarray(read_rows(table, rows)), data)
 
     def name(step: int) -> str:
         epoch, row = divmod(step * batch_size, num_rows)
@@ -116,18 +120,37 @@ def table_batches(
     return Batches(take, spec, name, num_rows)
 
 
-def read_rows(table: Table, rows: jax.Array) -> jax.Array:
+def read_rows(table: Table, rows: np.ndarray) -> jax.Array | np.ndarray:
     """Return the rows at the given indices; a memory map is read in disk order."""
     if not isinstance(table, np.memmap):
         return table[rows]
-    index, back = np.unique(np.asarray(rows), return_inverse=True)
+    index, back = np.unique(rows, return_inverse=True)
     read = np.asarray(as_rows(table[index]))
-    return jnp.asarray(read[back].reshape(*rows.shape, *table.shape[1:]))
+    return read[back].reshape(*rows.shape, *table.shape[1:])
 
 
-@functools.partial(jax.jit, static_argnames="num_rows")
-def _order(keys: jax.Array, epoch: jax.Array | int, num_rows: int) -> jax.Array:
+def permutation(keys: jax.Array, num_rows: int) -> np.ndarray:
+    """Return `jax.random.permutation` of `range(num_rows)` for each key, `[*keys.shape, num_rows]`.
+
+    It sorts random numbers. Other numbers of rows share its compiled code, as surplus entries are
+    sorted to the end.
+    """
+    # Equal random numbers are broken up by sorting again, as often as JAX does.
+    rounds = max(1, math.ceil(3 * math.log(num_rows) / math.log(2**32 - 1)))
+    order = _permutation(keys, num_rows, shared_size(num_rows, 4096), rounds)
+    return np.asarray(order)[..., :num_rows]
+
+
+@functools.partial(jax.jit, static_argnums=(2, 3))
+def _permutation(keys: jax.Array, num_rows: jax.Array | int, size: int, rounds: int) -> jax.Array:
+    position = jnp.arange(size)
+
     def draw(key):
-        return jax.random.permutation(jax.random.fold_in(key, epoch), num_rows)
+        order = position
+        for _ in range(rounds):
+            key, subkey = jax.random.split(key)
+            bits = jax.random.bits(subkey, (size,))
+            *_, order = jax.lax.sort((position >= num_rows, bits, order), num_keys=2)
+        return order
 
     return each_key(draw, keys)(keys)

@@ -24,13 +24,18 @@ __all__ = [
     "check_data",
     "dtype_of",
     "entry",
+    "fill",
     "scale_weights",
+    "shared_size",
 ]
 
-# A memory map stays on disk; everything else is held on JAX's device.
-Table: TypeAlias = jax.Array | np.memmap
+# A memory map stays on disk, and a small table in NumPy, where reading its rows compiles nothing;
+# everything else is held on JAX's device.
+Table: TypeAlias = jax.Array | np.ndarray
 
 _BLOCK = 2**16  # rows of a memory map read together
+_SMALL_BYTES = 2**26
+_MAX_SHARED_ROWS = 2**17
 
 
 class Batch(NamedTuple):
@@ -116,7 +121,7 @@ def scale_weights(data: Batch, what: str, rows: Any = slice(None)) -> Batch:
     part = part / part.max()
     weights = np.zeros_like(data.weights)
     weights[rows] = part / part.mean()
-    return data._replace(weights=jnp.asarray(weights, dtype_of(data.x)))
+    return data._replace(weights=_held(weights.astype(dtype_of(data.x))))
 
 
 def check_columns_vary(name: str, x: Table) -> None:
@@ -144,6 +149,24 @@ def check_context(context: Any) -> jax.Array:
     rows = array.reshape(-1, array.shape[-1])
     table = _check_table("context", rows, integers=jnp.result_type(float))
     return jnp.asarray(table).reshape(array.shape)
+
+
+def shared_size(num_rows: int, least: int) -> int:
+    """Return the number of rows to fill a table up to, so that those of other sizes share code.
+
+    That is the next power of two, and `least` or more. Beyond 131,072 rows it is `num_rows` itself:
+    filling would cost memory, and compiling takes little of the time of a fit.
+    """
+    if num_rows > _MAX_SHARED_ROWS:
+        return num_rows
+    return max(least, 1 << (num_rows - 1).bit_length())
+
+
+def fill(table: Any, num_rows: int) -> np.ndarray:
+    """Fill a table up to `num_rows` rows with copies of its last one, which are valid data."""
+    table = np.asarray(table)
+    surplus = num_rows - len(table)
+    return np.pad(table, ((0, surplus), *[(0, 0)] * (table.ndim - 1)), mode="edge")
 
 
 def blocks(table: Any) -> Iterator[np.ndarray]:
@@ -194,7 +217,12 @@ def _check_table(
     is_read_later = np.issubdtype(array.dtype, np.floating) or row_shape is not None
     if isinstance(array, np.memmap) and is_read_later:
         return array
-    return jnp.asarray(as_floats(name, array, integers))
+    return _held(as_floats(name, array, integers))
+
+
+def _held(table: Any) -> Table:
+    """Return a table in NumPy if it is small, else on JAX's device."""
+    return np.asarray(table) if table.nbytes <= _SMALL_BYTES else jnp.asarray(table)
 
 
 def _check_finite(

@@ -3,7 +3,7 @@
 import functools
 import math
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any, Unpack
 
 import jax
@@ -18,10 +18,16 @@ from distrax_flows._core.types import ArrayLike, Shape
 from distrax_flows.functional._chunks import cut
 from distrax_flows.functional.flow import Flow, Params, StatefulFlow, events_of
 from distrax_flows.training._batches import Batches, each_key, of_fit, split_keys, table_batches
-from distrax_flows.training._data import Batch, check_columns_vary, check_data
+from distrax_flows.training._data import (
+    Batch,
+    check_columns_vary,
+    check_data,
+    fill,
+    shared_size,
+)
 from distrax_flows.training._loop import chunk_size
 from distrax_flows.training._outliers import warn_of_outliers
-from distrax_flows.training._placement import placement_on
+from distrax_flows.training._placement import Placement, placement_on
 from distrax_flows.training._run import TrainingOptions, run
 from distrax_flows.training._streams import DataFn, is_stream, stream_batches
 from distrax_flows.training._support import check_support
@@ -37,7 +43,8 @@ from distrax_flows.training.results import Fit
 __all__ = ["fit"]
 
 _MAX_INIT_ROWS = 2**14  # most rows for data-dependent initialisation
-_EVALUATION_ROWS = 2**13  # rows evaluated together
+_EVALUATION_ROWS = 2**13  # rows evaluated together, at most
+_MIN_EVALUATION_ROWS = 2**8
 
 
 @takes(TrainingOptions)
@@ -62,8 +69,9 @@ def fit(
 
     Minimises the mean of `-weight * flow.log_prob(params, x, context)` over batches, or another
     objective. Chunks of up to 250 steps run in one compiled `lax.scan`; a second fit of the same
-    flow, sizes, objective and optimizer reuses it, even for other data. Deterministic in `key` on
-    one device, to the bit. Each step has its own random key, for layers and objectives that use
+    flow, `batch_size`, objective and optimizer reuses it, even for other data. With another number
+    of rows, up to 131,072, only the initialisation compiles again; with `params`, nothing does.
+    Deterministic in `key` on one device, to the bit. Each step has its own random key, for layers and objectives that use
     random numbers.
 
     `fit` does not standardise data: build the flow with `standardize=True`, so that its densities
@@ -169,11 +177,7 @@ def fit(
     step_keys = each_key(lambda key: jax.random.fold_in(key, 3), keys)(keys)
     validate = None
     if held_out is not None:
-        # On a mesh, rows are already divided over devices; don't also split them into chunks.
-        rows = _EVALUATION_ROWS if mesh is None else None
-        validate = functools.partial(
-            _validate, flow, objective, keys.shape, rows, placement.data(held_out), step_keys
-        )
+        validate = _validation(flow, objective, keys.shape, placement, held_out, step_keys)
     return run(
         objective,
         flow,
@@ -194,6 +198,29 @@ def fit(
     )
 
 
+def _validation(
+    flow: Flow | StatefulFlow,
+    objective: Objective,
+    shape: Shape,
+    placement: Placement,
+    data: Batch,
+    keys: jax.Array,
+) -> Callable[[Params], jax.Array]:
+    """Return a function from parameters to the loss of validation data."""
+    num_rows, batch_size = len(data.x), _EVALUATION_ROWS
+    if placement.mesh is not None:
+        # Rows are divided over devices; don't also split them into chunks.
+        data, batch_size = placement.data(data), None
+        num_rows = len(data.x)
+    elif isinstance(objective, MaximumLikelihood):
+        # Other objectives may compare the rows of a batch with each other: they get the real ones.
+        chunks = math.ceil(num_rows / batch_size)
+        size = shared_size(num_rows, _MIN_EVALUATION_ROWS) if chunks == 1 else chunks * batch_size
+        data = jax.tree.map(functools.partial(fill, num_rows=size), data)
+    data = jax.tree.map(jnp.asarray, data)
+    return functools.partial(_validate, flow, objective, shape, batch_size, data, num_rows, keys)
+
+
 @functools.partial(jax.jit, static_argnums=(0, 1, 2, 3))
 def _validate(
     flow: Flow | StatefulFlow,
@@ -201,19 +228,27 @@ def _validate(
     shape: Shape,
     batch_size: int | None,
     data: Batch,
+    num_rows: jax.Array | int,
     keys: jax.Array,
     params: Params,
 ):
-    """Return the loss of validation data, one per fit. The key is the same every time."""
+    """Return the loss of the first `num_rows` rows of `data`, one per fit.
+
+    The key is the same every time.
+    """
 
     def loss(params, key):
         of_rows = functools.partial(row_losses, objective, evaluation_of(flow), params)
         chunks = cut(data.x.shape[:1], batch_size)
         if chunks is None or not jax.eval_shape(of_rows, data, key).ndim:
-            return jnp.mean(of_rows(data, key))
-        rows = jax.tree.map(lambda table: chunks.split(table, table.ndim - 1), data)
-        chunk_keys = jax.random.split(key, chunks.num_chunks)
-        return jnp.mean(chunks.map(lambda chunk, _: of_rows(*chunk), (rows, chunk_keys), None))
+            losses = of_rows(data, key)
+        else:
+            rows = jax.tree.map(lambda table: chunks.split(table, table.ndim - 1), data)
+            chunk_keys = jax.random.split(key, chunks.num_chunks)
+            losses = chunks.map(lambda chunk, _: of_rows(*chunk), (rows, chunk_keys), None)
+        if not losses.ndim:
+            return losses
+        return jnp.sum(jnp.where(jnp.arange(len(losses)) < num_rows, losses, 0)) / num_rows
 
     return (jax.vmap(loss) if shape else loss)(params, keys)
 

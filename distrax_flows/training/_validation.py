@@ -4,10 +4,10 @@ import numbers
 from typing import Any
 
 import jax
-import jax.numpy as jnp
+import numpy as np
 
 from distrax_flows.functional._events import Events
-from distrax_flows.training._batches import read_rows
+from distrax_flows.training._batches import permutation, read_rows
 from distrax_flows.training._data import Batch, as_parts, as_rows, check_data, scale_weights
 
 __all__ = ["divide", "held_out_data"]
@@ -28,12 +28,12 @@ def held_out_data(validation: Any, events: Events) -> Batch | None:
         )
     data = check_data(*as_parts("validation", validation), events)
     data = scale_weights(data, "in `validation`")
-    return jax.tree.map(lambda table: jnp.asarray(as_rows(table)), data)
+    return jax.tree.map(as_rows, data)
 
 
 def divide(
     data: Batch, validation: Any, keys: jax.Array, events: Events
-) -> tuple[Batch, jax.Array | None, Batch | None]:
+) -> tuple[Batch, np.ndarray | None, Batch | None]:
     """Return the data, indices of the rows to train on (all if None), and the validation data."""
     if not isinstance(validation, numbers.Real):
         return scale_weights(data, "in `data`"), None, held_out_data(validation, events)
@@ -44,7 +44,7 @@ def divide(
         )
     # The same rows for all fits of an ensemble, so their losses are comparable.
     key = jax.random.fold_in(keys.reshape(-1)[0], 2)
-    rows = jax.random.permutation(key, len(data.x))
+    rows = permutation(key, len(data.x))
     size = max(1, round(fraction * len(rows)))
     held_out, rows = rows[:size], rows[size:]
     validation_data = scale_weights(data, "in the rows held out for `validation`", held_out)
