@@ -22,7 +22,7 @@ LEVELS = [
     (r"(modules|bases)/", 2),
     (r"(flows|functional)/", 3),
     (r"(training|diagnostics|testing)/|(saving|exporting)\.py", 4),
-    (r"interfaces/", 5),
+    (r"(interfaces|tables)/", 5),
 ]
 
 

@@ -71,8 +71,8 @@ def fit(
     objective. Chunks of up to 250 steps run in one compiled `lax.scan`; a second fit of the same
     flow, `batch_size`, objective and optimizer reuses it, even for other data. With another number
     of rows, up to 131,072, only the initialisation compiles again; with `params`, nothing does.
-    Deterministic in `key` on one device, to the bit. Each step has its own random key, for layers and objectives that use
-    random numbers.
+    Deterministic in `key` on one device, to the bit. Each step has its own random key, for layers
+    and objectives that use random numbers.
 
     `fit` does not standardise data: build the flow with `standardize=True`, so that its densities
     stay in the units of the data.

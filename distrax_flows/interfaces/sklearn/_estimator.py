@@ -1,0 +1,215 @@
+"""What both estimators share: parameters, training, and evaluation in rows of fixed numbers."""
+
+import dataclasses
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from sklearn.base import BaseEstimator
+from sklearn.utils import check_random_state
+from sklearn.utils.validation import check_is_fitted
+
+from distrax_flows._core.checks import (
+    check_positive,
+    check_positive_int,
+    check_sizes,
+)
+from distrax_flows.functional.flow import Flow
+from distrax_flows.interfaces.sklearn._flows import FlowSpec, MakeFlow, flow_of
+from distrax_flows.tables._recipe import Recipe
+from distrax_flows.training import Batch, cosine_adam
+from distrax_flows.training._fit import fit
+
+__all__ = ["FlowEstimator", "distinct", "filled", "float_type", "map_rows", "pieces", "seed_of"]
+
+_INIT_ROWS = 2**12
+_FEW_ROWS, _MANY_ROWS = 2**8, 2**13  # rows evaluated together
+
+
+class FlowEstimator(BaseEstimator):
+    """Base class of the estimators. Its parameters are described there."""
+
+    def __init__(
+        self,
+        flow: str | MakeFlow = "auto",
+        *,
+        num_layers: int | None = None,
+        hidden_sizes: Sequence[int] | None = None,
+        num_steps: int | None = None,
+        batch_size: int | None = None,
+        learning_rate: float | None = None,
+        weight_decay: float | None = None,
+        validation_fraction: float | None = None,
+        patience: int | None = None,
+        random_state: Any = None,
+        verbose: bool | int = False,
+    ):
+        self.flow = flow
+        self.num_layers = num_layers
+        self.hidden_sizes = hidden_sizes
+        self.num_steps = num_steps
+        self.batch_size = batch_size
+        self.learning_rate = learning_rate
+        self.weight_decay = weight_decay
+        self.validation_fraction = validation_fraction
+        self.patience = patience
+        self.random_state = random_state
+        self.verbose = verbose
+
+    @property
+    def flow_(self) -> Flow:
+        """The flow, as `distrax_flows.transform` returns it."""
+        check_is_fitted(self)
+        return flow_of(self._spec)
+
+    def _choose(self, recipe: Recipe) -> Recipe:
+        """Return a recipe with the parameters that the user gave.
+
+        Raises:
+            ValueError: a parameter is out of range, or a size is given beside a function.
+        """
+        given: dict[str, Any] = {}
+        for name in ("num_layers", "hidden_sizes"):
+            value = getattr(self, name)
+            if value is not None and callable(self.flow):
+                raise ValueError(
+                    f"`{name}` must be None where `flow` is a function, which chooses its own "
+                    f"sizes; got {name}={value!r}."
+                )
+        for name in ("num_layers", "num_steps", "batch_size", "patience"):
+            if getattr(self, name) is not None:
+                given[name] = check_positive_int(name, getattr(self, name))
+        if self.hidden_sizes is not None:
+            given["hidden_sizes"] = check_sizes("hidden_sizes", self.hidden_sizes)
+        if self.learning_rate is not None:
+            given["learning_rate"] = check_positive("learning_rate", self.learning_rate)
+        if self.weight_decay is not None:
+            if not 0 <= self.weight_decay < float("inf"):
+                raise ValueError(
+                    "`weight_decay` must be a finite number of at least 0; got "
+                    f"weight_decay={self.weight_decay!r}."
+                )
+            given["weight_decay"] = float(self.weight_decay)
+        if self.validation_fraction is not None:
+            if not 0 <= self.validation_fraction < 1:
+                raise ValueError(
+                    "`validation_fraction` must be at least 0, for none, and less than 1; got "
+                    f"validation_fraction={self.validation_fraction!r}."
+                )
+            given["validation"] = float(self.validation_fraction)
+        return dataclasses.replace(recipe, **given)
+
+    def _train(self, spec: FlowSpec, recipe: Recipe, data: Batch) -> None:
+        """Fit a flow to distinct rows, and keep the result."""
+        flow = flow_of(spec)
+        init_key, key = jax.random.split(jax.random.key(seed_of(self.random_state)))
+        num_rows = len(data.x)
+        num_held_out = max(1, round(recipe.validation * num_rows)) if recipe.validation else 0
+        if num_held_out >= num_rows:
+            num_held_out = 0
+        num_trained = num_rows - num_held_out
+        fitted = fit(
+            flow,
+            data.x,
+            key=key,
+            context=data.context,
+            weights=data.weights,
+            params=flow.init(init_key, *_of_init(data)),
+            num_steps=recipe.num_steps,
+            # Few rows have few batch sizes, so that fits share compiled code.
+            batch_size=min(recipe.batch_size, 1 << (num_trained.bit_length() - 1)),
+            validation=recipe.validation if num_held_out else None,
+            patience=recipe.patience if num_held_out else None,
+            eval_every=recipe.eval_every if num_held_out else None,
+            ema_decay=recipe.ema_decay,
+            optimizer=cosine_adam(
+                recipe.num_steps, recipe.learning_rate, weight_decay=recipe.weight_decay
+            ),
+            progress=bool(self.verbose),
+        )
+        self._spec = spec
+        self.recipe_ = recipe
+        self.params_ = jax.tree.map(np.asarray, fitted.params)  # these pickle on any device
+        self.history_ = fitted.history
+
+
+def seed_of(random_state: Any) -> int:
+    """Return a seed for JAX from an integer, a `RandomState` or None, which is a new one."""
+    return int(check_random_state(random_state).randint(2**31 - 1))
+
+
+def float_type() -> np.dtype:
+    """Return the dtype in which JAX computes with floats."""
+    return jnp.result_type(float)
+
+
+class Distinct(NamedTuple):
+    """Distinct rows.
+
+    Attributes:
+        rows: `[N, D]`, in an order of their own.
+        weights: `[N]`, the sum of the weights of each, all above 0; None if they are equal.
+    """
+
+    rows: np.ndarray
+    weights: np.ndarray | None
+
+
+def distinct(rows: np.ndarray, weights: np.ndarray | None) -> Distinct:
+    """Merge equal rows, and drop those of weight zero.
+
+    So a weight of two is a row that is there twice, to the bit, and copies of a row are never held
+    out from each other.
+    """
+    rows = np.ascontiguousarray(rows + 0.0)  # -0.0 becomes 0.0
+    if weights is not None:
+        rows, weights = rows[weights > 0], weights[weights > 0]
+    as_bytes = rows.view(np.dtype((np.void, rows.dtype.itemsize * rows.shape[1]))).ravel()
+    _, first, inverse = np.unique(as_bytes, return_index=True, return_inverse=True)
+    sums = np.bincount(inverse, weights)
+    return Distinct(rows[first], None if (sums == sums[0]).all() else sums)
+
+
+def _of_init(data: Batch) -> tuple[np.ndarray, np.ndarray | None]:
+    """Return a fixed number of rows, each as often as its weight says, to initialise a flow on."""
+    num_rows = len(data.x)
+    weights = np.ones(num_rows) if data.weights is None else np.asarray(data.weights, np.float64)
+    total = np.cumsum(weights)
+    at = (np.arange(_INIT_ROWS) + 0.5) / _INIT_ROWS * total[-1]
+    rows = np.minimum(np.searchsorted(total, at), num_rows - 1)
+    x, context = jax.tree.map(lambda table: np.asarray(table)[rows], (data.x, data.context))
+    return x, context
+
+
+def pieces(num_rows: int, sizes: Sequence[int] = (_FEW_ROWS, _MANY_ROWS)) -> Iterator[slice]:
+    """Cut rows into slices of few sizes, the last of which may reach beyond the end.
+
+    So functions of the rows are compiled once for each size, whatever the number of rows.
+    """
+    start = 0
+    while start < num_rows:
+        fitting = [size for size in sizes if start + size <= num_rows]
+        stop = start + max(fitting, default=min(sizes))
+        yield slice(start, stop)
+        start = stop
+
+
+def filled(table: np.ndarray, piece: slice) -> np.ndarray:
+    """Return a piece of a table, filled up with copies of its last row."""
+    rows = table[piece]
+    surplus = piece.stop - piece.start - len(rows)
+    return np.pad(rows, ((0, surplus), (0, 0)), mode="edge")
+
+
+def map_rows(
+    f: Callable[..., jax.Array], *tables: np.ndarray, sizes: Sequence[int] = (_FEW_ROWS, _MANY_ROWS)
+) -> np.ndarray:
+    """Call a function on rows of tables, piece by piece, and join the results, in float64."""
+    num_rows = len(tables[0])
+    results = [
+        np.asarray(f(*(filled(table, piece) for table in tables)), np.float64)
+        for piece in pieces(num_rows, sizes)
+    ]
+    return np.concatenate(results)[:num_rows]
