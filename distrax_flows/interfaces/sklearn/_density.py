@@ -18,7 +18,6 @@ from distrax_flows.interfaces.sklearn._estimator import (
     seed_of,
 )
 from distrax_flows.interfaces.sklearn._flows import flow_of, spec_of
-from distrax_flows.tables._recipe import recipe_for
 from distrax_flows.training._data import Batch, check_columns_vary, check_data
 
 __all__ = ["FlowDensity"]
@@ -32,7 +31,8 @@ class FlowDensity(DensityMixin, FlowEstimator):
     any scale: densities are in the units of the data. Fits to tables with the same columns share
     compiled code, whatever their number of rows.
 
-    Equal rows are merged and their weights added: a weight of two is a row that is there twice.
+    Equal rows are merged and their weights added: a weight of two is a row that is there twice. The
+    order of the rows does not matter.
 
     Args:
         flow: name of a builder of `distrax_flows.flows`, such as "maf" or "nsf_coupling"; "auto"
@@ -97,7 +97,7 @@ class FlowDensity(DensityMixin, FlowEstimator):
             )
         rows, weights = distinct(X, sample_weight)
         check_columns_vary("X", rows)
-        recipe = self._choose(recipe_for(*rows.shape))
+        recipe = self._choose(*rows.shape, is_conditional=False)
         spec = spec_of(self.flow, recipe, rows.shape[1], is_conditional=False)
         names = Batch("X", None, "sample_weight")
         data = check_data(Batch(rows, None, weights), names, events_of(flow_of(spec)))

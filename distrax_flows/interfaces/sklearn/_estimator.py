@@ -18,13 +18,14 @@ from distrax_flows._core.checks import (
 )
 from distrax_flows.functional.flow import Flow
 from distrax_flows.interfaces.sklearn._flows import FlowSpec, MakeFlow, flow_of
-from distrax_flows.tables._recipe import Recipe
+from distrax_flows.tables._recipe import Recipe, recipe_for
 from distrax_flows.training import Batch, cosine_adam
 from distrax_flows.training._fit import fit
 
 __all__ = ["FlowEstimator", "distinct", "filled", "float_type", "map_rows", "pieces", "seed_of"]
 
 _INIT_ROWS = 2**12
+_MAX_CONDITIONAL_DECAY = 3.0
 _FEW_ROWS, _MANY_ROWS = 2**8, 2**13  # rows evaluated together
 
 
@@ -64,8 +65,8 @@ class FlowEstimator(BaseEstimator):
         check_is_fitted(self)
         return flow_of(self._spec)
 
-    def _choose(self, recipe: Recipe) -> Recipe:
-        """Return a recipe with the parameters that the user gave.
+    def _choose(self, num_rows: int, num_columns: int, is_conditional: bool) -> Recipe:
+        """Return the recipe for a table, with the parameters that the user gave.
 
         Raises:
             ValueError: a parameter is out of range, or a size is given beside a function.
@@ -99,7 +100,7 @@ class FlowEstimator(BaseEstimator):
                     f"validation_fraction={self.validation_fraction!r}."
                 )
             given["validation"] = float(self.validation_fraction)
-        return dataclasses.replace(recipe, **given)
+        return dataclasses.replace(choose(num_rows, num_columns, is_conditional), **given)
 
     def _train(self, spec: FlowSpec, recipe: Recipe, data: Batch) -> None:
         """Fit a flow to distinct rows, and keep the result."""
@@ -135,6 +136,20 @@ class FlowEstimator(BaseEstimator):
         self.history_ = fitted.history
 
 
+def choose(num_rows: int, num_columns: int, is_conditional: bool) -> Recipe:
+    """Return the recipe for a table; the same for close sizes, so that fits share compiled code."""
+    recipe = recipe_for(num_rows, num_columns)
+    if not is_conditional:
+        return recipe
+    # Only the networks know the context: they need a hidden layer more, and decay must not make
+    # them constant.
+    return dataclasses.replace(
+        recipe,
+        hidden_sizes=recipe.hidden_sizes[:1] * 2,
+        weight_decay=min(recipe.weight_decay, _MAX_CONDITIONAL_DECAY),
+    )
+
+
 def seed_of(random_state: Any) -> int:
     """Return a seed for JAX from an integer, a `RandomState` or None, which is a new one."""
     return int(check_random_state(random_state).randint(2**31 - 1))
@@ -149,7 +164,7 @@ class Distinct(NamedTuple):
     """Distinct rows.
 
     Attributes:
-        rows: `[N, D]`, in an order of their own.
+        rows: `[N, D]`, sorted.
         weights: `[N]`, the sum of the weights of each, all above 0; None if they are equal.
     """
 
@@ -160,16 +175,17 @@ class Distinct(NamedTuple):
 def distinct(rows: np.ndarray, weights: np.ndarray | None) -> Distinct:
     """Merge equal rows, and drop those of weight zero.
 
-    So a weight of two is a row that is there twice, to the bit, and copies of a row are never held
-    out from each other.
+    So a weight of two is a row that is there twice, to the bit; the order of the rows changes
+    nothing; and copies of a row are never held out from each other.
     """
-    rows = np.ascontiguousarray(rows + 0.0)  # -0.0 becomes 0.0
-    if weights is not None:
-        rows, weights = rows[weights > 0], weights[weights > 0]
-    as_bytes = rows.view(np.dtype((np.void, rows.dtype.itemsize * rows.shape[1]))).ravel()
-    _, first, inverse = np.unique(as_bytes, return_index=True, return_inverse=True)
-    sums = np.bincount(inverse, weights)
-    return Distinct(rows[first], None if (sums == sums[0]).all() else sums)
+    if weights is None:
+        weights = np.ones(len(rows))
+    rows, weights = rows[weights > 0], weights[weights > 0]
+    order = np.lexsort(rows.T[::-1])
+    rows, weights = rows[order], weights[order]
+    is_new = np.append(True, (rows[1:] != rows[:-1]).any(axis=1))
+    sums = np.add.reduceat(weights, np.flatnonzero(is_new))
+    return Distinct(rows[is_new], None if (sums == sums[0]).all() else sums)
 
 
 def _of_init(data: Batch) -> tuple[np.ndarray, np.ndarray | None]:

@@ -1,6 +1,7 @@
 """Regression with whole distributions."""
 
 import functools
+from collections.abc import Callable
 from typing import Any
 
 import jax
@@ -21,7 +22,6 @@ from distrax_flows.interfaces.sklearn._estimator import (
     seed_of,
 )
 from distrax_flows.interfaces.sklearn._flows import flow_of, spec_of
-from distrax_flows.tables._recipe import recipe_for
 from distrax_flows.training._data import Batch, check_columns_vary, check_data
 
 __all__ = ["FlowRegressor"]
@@ -38,7 +38,8 @@ class FlowRegressor(RegressorMixin, FlowEstimator):
     and `y` may have any scale. Fits to tables with the same columns share compiled code, whatever
     their number of rows.
 
-    Equal rows are merged and their weights added: a weight of two is a row that is there twice.
+    Equal rows are merged and their weights added: a weight of two is a row that is there twice. The
+    order of the rows does not matter.
 
     Args:
         flow: name of a builder of `distrax_flows.flows`, such as "maf" or "nsf_coupling"; "auto"
@@ -116,7 +117,7 @@ class FlowRegressor(RegressorMixin, FlowEstimator):
         rows, weights = distinct(np.hstack([outputs, X]).astype(np.float64), sample_weight)
         outputs, inputs = rows[:, :num_outputs], rows[:, num_outputs:]
         check_columns_vary("y", outputs)
-        recipe = self._choose(recipe_for(*rows.shape))
+        recipe = self._choose(*rows.shape, is_conditional=True)
         spec = spec_of(self.flow, recipe, num_outputs, is_conditional=True)
         names = Batch("y", "X", "sample_weight")
         events = events_of(flow_of(spec), jax.ShapeDtypeStruct(inputs.shape, jnp.float32))
@@ -197,17 +198,20 @@ class FlowRegressor(RegressorMixin, FlowEstimator):
         flow = self.flow_
         return map_rows(lambda x, y: flow.log_prob(self.params_, y, x), X, outputs)
 
-    def _predicted(self, X: Any, statistic: Any) -> np.ndarray:
+    def _predicted(self, X: Any, statistic: Callable[[np.ndarray], np.ndarray]) -> np.ndarray:
+        """Return a statistic of the samples of each row, over their axis 1."""
         X = self._inputs(X)
         flow = self.flow_
-        rows = map_rows(
-            lambda x: statistic(np.asarray(_samples(flow, self.params_, x))), X, sizes=(_ROWS,)
-        )
-        return self._shaped(rows)
+
+        def predict(context):
+            return statistic(np.asarray(_samples(flow, self.params_, context)))
+
+        return self._shaped(map_rows(predict, X, sizes=(_ROWS,)))
 
     def _inputs(self, X: Any) -> np.ndarray:
         check_is_fitted(self)
-        return validate_data(self, X, dtype=float_type(), reset=False)
+        X = validate_data(self, X, dtype=float_type(), reset=False)
+        return np.asarray(X)
 
     def _shaped(self, values: np.ndarray) -> np.ndarray:
         """Drop the axis of outputs if `y` had none."""
