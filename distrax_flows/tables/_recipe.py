@@ -4,7 +4,7 @@ import dataclasses
 
 from distrax_flows._core.checks import check_choice, check_positive, check_positive_int, check_sizes
 
-__all__ = ["Recipe", "recipe_for"]
+__all__ = ["FLOWS", "Recipe", "recipe_for"]
 
 FLOWS = ("nsf_coupling", "nsf_autoregressive", "realnvp", "maf")
 

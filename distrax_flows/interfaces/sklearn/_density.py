@@ -35,9 +35,9 @@ class FlowDensity(DensityMixin, FlowEstimator):
     order of the rows does not matter.
 
     Args:
-        flow: name of a builder of `distrax_flows.flows`, such as "maf" or "nsf_coupling"; "auto"
-            chooses one. Or a function `make(event_size)` that builds a flow, such as
-            `functools.partial(flows.maf, standardize=True)`.
+        flow: "nsf_coupling", "nsf_autoregressive", "realnvp" or "maf", with learned linear maps
+            between their layers; "auto" chooses one. Or a function `make(event_size)` that
+            builds a flow, such as `functools.partial(flows.maf, standardize=True)`.
         num_layers: number of layers.
         hidden_sizes: hidden units of each network.
         num_steps: maximum number of gradient steps.
@@ -55,7 +55,7 @@ class FlowDensity(DensityMixin, FlowEstimator):
         params_: its parameters: `flow_.log_prob(params_, x)`, and
             `distrax_flows.save(path, flow_, params_)`.
         history_: losses and timings of the fit.
-        recipe_: the sizes and training that were chosen.
+        recipe_: the sizes and training that were chosen, a `distrax_flows.tables.Recipe`.
         n_features_in_: number of columns.
         feature_names_in_: their names, if `X` has any.
 
@@ -97,11 +97,11 @@ class FlowDensity(DensityMixin, FlowEstimator):
             )
         rows, weights = distinct(X, sample_weight)
         check_columns_vary("X", rows)
-        recipe = self._choose(*rows.shape, is_conditional=False)
-        spec = spec_of(self.flow, recipe, rows.shape[1], is_conditional=False)
+        choice = self._choose(*rows.shape, is_conditional=False)
+        spec = spec_of(self.flow, choice.recipe, rows.shape[1], is_conditional=False)
         names = Batch("X", None, "sample_weight")
         data = check_data(Batch(rows, None, weights), names, events_of(flow_of(spec)))
-        self._train(spec, recipe, data)
+        self._train(spec, choice, data)
         return self
 
     def score_samples(self, X: Any) -> np.ndarray:

@@ -16,6 +16,7 @@ from distrax_flows._core.checks import (
     check_positive_int,
     check_sizes,
 )
+from distrax_flows._core.types import ArrayLike
 from distrax_flows.functional.flow import Flow
 from distrax_flows.interfaces.sklearn._flows import FlowSpec, MakeFlow, flow_of
 from distrax_flows.tables._recipe import Recipe, recipe_for
@@ -26,6 +27,7 @@ __all__ = ["FlowEstimator", "distinct", "filled", "float_type", "map_rows", "pie
 
 _INIT_ROWS = 2**12
 _MAX_CONDITIONAL_DECAY = 3.0
+_FEW_HELD_OUT = 1_000  # rows of which a tenth says little
 _FEW_ROWS, _MANY_ROWS = 2**8, 2**13  # rows evaluated together
 
 
@@ -65,8 +67,8 @@ class FlowEstimator(BaseEstimator):
         check_is_fitted(self)
         return flow_of(self._spec)
 
-    def _choose(self, num_rows: int, num_columns: int, is_conditional: bool) -> Recipe:
-        """Return the recipe for a table, with the parameters that the user gave.
+    def _choose(self, num_rows: int, num_columns: int, is_conditional: bool) -> "Choice":
+        """Return the choice for a table, with the parameters that the user gave.
 
         Raises:
             ValueError: a parameter is out of range, or a size is given beside a function.
@@ -93,21 +95,23 @@ class FlowEstimator(BaseEstimator):
                     f"weight_decay={self.weight_decay!r}."
                 )
             given["weight_decay"] = float(self.weight_decay)
-        if self.validation_fraction is not None:
-            if not 0 <= self.validation_fraction < 1:
-                raise ValueError(
-                    "`validation_fraction` must be at least 0, for none, and less than 1; got "
-                    f"validation_fraction={self.validation_fraction!r}."
-                )
-            given["validation"] = float(self.validation_fraction)
-        return dataclasses.replace(choose(num_rows, num_columns, is_conditional), **given)
+        if self.validation_fraction is not None and not 0 <= self.validation_fraction < 1:
+            raise ValueError(
+                "`validation_fraction` must be at least 0, for none, and less than 1; got "
+                f"validation_fraction={self.validation_fraction!r}."
+            )
+        choice = choose(num_rows, num_columns, is_conditional)
+        return Choice(
+            dataclasses.replace(choice.recipe, **given),
+            choice.validation if self.validation_fraction is None else self.validation_fraction,
+        )
 
-    def _train(self, spec: FlowSpec, recipe: Recipe, data: Batch) -> None:
+    def _train(self, spec: FlowSpec, choice: "Choice", data: Batch) -> None:
         """Fit a flow to distinct rows, and keep the result."""
-        flow = flow_of(spec)
+        flow, (recipe, validation) = flow_of(spec), choice
         init_key, key = jax.random.split(jax.random.key(seed_of(self.random_state)))
         num_rows = len(data.x)
-        num_held_out = max(1, round(recipe.validation * num_rows)) if recipe.validation else 0
+        num_held_out = max(1, round(validation * num_rows)) if validation else 0
         if num_held_out >= num_rows:
             num_held_out = 0
         num_trained = num_rows - num_held_out
@@ -121,7 +125,7 @@ class FlowEstimator(BaseEstimator):
             num_steps=recipe.num_steps,
             # Few rows have few batch sizes, so that fits share compiled code.
             batch_size=min(recipe.batch_size, 1 << (num_trained.bit_length() - 1)),
-            validation=recipe.validation if num_held_out else None,
+            validation=validation if num_held_out else None,
             patience=recipe.patience if num_held_out else None,
             eval_every=recipe.eval_every if num_held_out else None,
             ema_decay=recipe.ema_decay,
@@ -136,18 +140,33 @@ class FlowEstimator(BaseEstimator):
         self.history_ = fitted.history
 
 
-def choose(num_rows: int, num_columns: int, is_conditional: bool) -> Recipe:
-    """Return the recipe for a table; the same for close sizes, so that fits share compiled code."""
-    recipe = recipe_for(num_rows, num_columns)
+class Choice(NamedTuple):
+    """What is chosen by the size of a table.
+
+    Attributes:
+        recipe: the flow and its training; a single fit.
+        validation: fraction of the rows that is held out; 0 for none.
+    """
+
+    recipe: Recipe
+    validation: float
+
+
+def choose(num_rows: int, num_columns: int, is_conditional: bool) -> Choice:
+    """Return the choice for a table; the same for close sizes, so that fits share compiled code."""
+    recipe = dataclasses.replace(recipe_for(num_rows, num_columns), num_members=1)
+    validation = 0.2 if num_rows < _FEW_HELD_OUT else 0.1
     if not is_conditional:
-        return recipe
-    # Only the networks know the context: they need a hidden layer more, and decay must not make
-    # them constant.
-    return dataclasses.replace(
+        return Choice(recipe, validation)
+    # Only the networks know the context: they need two hidden layers, steps to learn it, and decay
+    # that does not make them constant.
+    recipe = dataclasses.replace(
         recipe,
         hidden_sizes=recipe.hidden_sizes[:1] * 2,
+        learning_rate=1e-3,
         weight_decay=min(recipe.weight_decay, _MAX_CONDITIONAL_DECAY),
     )
+    return Choice(recipe, validation)
 
 
 def seed_of(random_state: Any) -> int:
@@ -220,7 +239,7 @@ def filled(table: np.ndarray, piece: slice) -> np.ndarray:
 
 
 def map_rows(
-    f: Callable[..., jax.Array], *tables: np.ndarray, sizes: Sequence[int] = (_FEW_ROWS, _MANY_ROWS)
+    f: Callable[..., ArrayLike], *tables: np.ndarray, sizes: Sequence[int] = (_FEW_ROWS, _MANY_ROWS)
 ) -> np.ndarray:
     """Call a function on rows of tables, piece by piece, and join the results, in float64."""
     num_rows = len(tables[0])

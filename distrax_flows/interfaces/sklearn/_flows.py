@@ -13,7 +13,7 @@ from distrax_flows._core.checks import check_choice
 from distrax_flows.functional._transform import transform
 from distrax_flows.functional.flow import Flow
 from distrax_flows.modules import LULinearLayer
-from distrax_flows.tables._recipe import Recipe
+from distrax_flows.tables._recipe import FLOWS, Recipe
 
 __all__ = ["FlowSpec", "MakeFlow", "flow_of", "spec_of"]
 
@@ -25,18 +25,7 @@ def _mix(x: jax.Array) -> distrax.Bijector:
     return LULinearLayer()(x)
 
 
-_BUILDERS = {
-    build.__name__: build
-    for build in (
-        flows.bernstein_autoregressive,
-        flows.bernstein_coupling,
-        flows.glow,
-        flows.maf,
-        flows.nsf_autoregressive,
-        flows.nsf_coupling,
-        flows.realnvp,
-    )
-}
+_BUILDERS = {name: getattr(flows, name) for name in FLOWS}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -83,8 +72,8 @@ def spec_of(
     }
     if name.startswith("nsf"):
         options["num_bins"] = recipe.num_bins
-        if event_size > 1:
-            options["between"] = _mix
+    if event_size > 1:
+        options["between"] = _mix
     return FlowSpec(_BUILDERS[name], (), tuple(options.items()), event_size, is_conditional)
 
 

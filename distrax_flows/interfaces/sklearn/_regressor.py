@@ -42,9 +42,9 @@ class FlowRegressor(RegressorMixin, FlowEstimator):
     order of the rows does not matter.
 
     Args:
-        flow: name of a builder of `distrax_flows.flows`, such as "maf" or "nsf_coupling"; "auto"
-            chooses one. Or a function `make(event_size, context)` that builds a flow, such as
-            `functools.partial(flows.nsf_coupling, standardize=True)`.
+        flow: "nsf_coupling", "nsf_autoregressive", "realnvp" or "maf", with learned linear maps
+            between their layers; "auto" chooses one. Or a function `make(event_size, context)` that
+            builds a flow, such as `functools.partial(flows.nsf_coupling, standardize=True)`.
         num_layers: number of layers.
         hidden_sizes: hidden units of each network.
         num_steps: maximum number of gradient steps.
@@ -62,7 +62,7 @@ class FlowRegressor(RegressorMixin, FlowEstimator):
         params_: its parameters: `flow_.log_prob(params_, y, x)` with y as `[N, K]`, and
             `distrax_flows.save(path, flow_, params_)`.
         history_: losses and timings of the fit.
-        recipe_: the sizes and training that were chosen.
+        recipe_: the sizes and training that were chosen, a `distrax_flows.tables.Recipe`.
         n_features_in_: number of columns of `X`.
         feature_names_in_: their names, if `X` has any.
 
@@ -117,11 +117,11 @@ class FlowRegressor(RegressorMixin, FlowEstimator):
         rows, weights = distinct(np.hstack([outputs, X]).astype(np.float64), sample_weight)
         outputs, inputs = rows[:, :num_outputs], rows[:, num_outputs:]
         check_columns_vary("y", outputs)
-        recipe = self._choose(*rows.shape, is_conditional=True)
-        spec = spec_of(self.flow, recipe, num_outputs, is_conditional=True)
+        choice = self._choose(*rows.shape, is_conditional=True)
+        spec = spec_of(self.flow, choice.recipe, num_outputs, is_conditional=True)
         names = Batch("y", "X", "sample_weight")
         events = events_of(flow_of(spec), jax.ShapeDtypeStruct(inputs.shape, jnp.float32))
-        self._train(spec, recipe, check_data(Batch(outputs, inputs, weights), names, events))
+        self._train(spec, choice, check_data(Batch(outputs, inputs, weights), names, events))
         self._output_shape = y.shape[1:]
         return self
 
