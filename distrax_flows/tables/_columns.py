@@ -101,6 +101,9 @@ class Column:
     def encode(self, values: np.ndarray) -> Float[np.ndarray, " N"]:
         """Replace values by what the flow sees.
 
+        Args:
+            values: `[N]`, numbers, or levels of a category.
+
         Raises:
             ValueError: values are missing, or no value of this column.
         """
@@ -117,7 +120,11 @@ class Column:
         return (values.astype(np.float64) - self.shift) / self.scale
 
     def decode(self, u: Shaped[np.ndarray, " N"]) -> np.ndarray:
-        """Replace what the flow samples by values."""
+        """Replace what the flow samples by values.
+
+        Args:
+            u: `[N]`, as `encode` returns them.
+        """
         if self.is_category:
             return np.array(self.levels)[u.astype(int)]
         values = self.shift + self.scale * u.astype(np.float64)

@@ -92,7 +92,11 @@ class TableDensity:
         return np.concatenate(parts) - scales + self.spec.categories.log_prob(levels)
 
     def score(self, data: Any) -> float:
-        """Return the mean log-density of the rows, in nats: higher is better."""
+        """Return the mean log-density of the rows, in nats: higher is better.
+
+        Args:
+            data: a table, as for `log_prob`.
+        """
         return float(self.log_prob(data).mean())
 
     def sample(self, num: int = 1, *, key: jax.Array | int) -> Any:

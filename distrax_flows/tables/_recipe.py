@@ -65,6 +65,13 @@ def recipe_for(num_rows: int, num_columns: int) -> Recipe:
 
     Few rows get small networks, heavy weight decay and several members; many rows get larger
     networks, more steps and one member.
+
+    Args:
+        num_rows: number of rows.
+        num_columns: number of columns.
+
+    Raises:
+        ValueError: a number is less than 1.
     """
     check_positive_int("num_columns", num_columns)
     check_positive_int("num_rows", num_rows)

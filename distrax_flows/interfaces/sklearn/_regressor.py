@@ -132,6 +132,9 @@ class FlowRegressor(RegressorMixin, FlowEstimator):
         So it is a smooth function of x, and repeatable; its error is about 3 % of the standard
         deviation of y given x. For the median, which far tails do not move, see
         `predict_quantiles`.
+
+        Args:
+            X: `[N, D]`, what to condition on.
         """
         return self._predicted(X, lambda samples: samples.mean(axis=1))
 
@@ -183,6 +186,10 @@ class FlowRegressor(RegressorMixin, FlowEstimator):
         """Return the log-density of each row's y given its x, `[N]`, in nats.
 
         Not named `score_samples`, which in scikit-learn takes `X` alone.
+
+        Args:
+            X: `[N, D]`, what to condition on.
+            y: `[N]`, or `[N, K]` for several outputs.
         """
         check_is_fitted(self)
         dtype = float_type()
