@@ -105,7 +105,11 @@ class FlowDensity(DensityMixin, FlowEstimator):
         return self
 
     def score_samples(self, X: Any) -> np.ndarray:
-        """Return the log-density of each row, `[N]`, in nats."""
+        """Return the log-density of each row, `[N]`, in nats.
+
+        Args:
+            X: `[N, D]`, the rows.
+        """
         check_is_fitted(self)
         X = validate_data(self, X, dtype=float_type(), reset=False)
         flow = self.flow_
