@@ -125,13 +125,17 @@ def test_a_level_that_was_never_seen_with_another_has_some_probability():
 
 
 def test_densities_are_per_unit_and_integrate_to_one():
-    x = RNG.normal(500.0, 100.0, (300, 1))
+    x = RNG.normal(500.0, 100.0, (300, 1)).astype(np.float32)
     density = dxf.fit_table(x, **QUICK)
     grid = np.linspace(-500.0, 2500.0, 4001)
     mass = np.trapezoid(np.exp(density.log_prob(grid[:, None])), grid)
     np.testing.assert_allclose(mass, 1, atol=2e-3)
+    samples = density.sample(7, key=0)
+    assert samples.shape == (7, 1)
+    assert samples.dtype == np.float32
 
 
+@pytest.mark.slow
 def test_a_start_at_the_right_mixture_is_kept():
     """Training of twenty steps changes little: the score is that of scikit-learn's mixture."""
     x = np.concatenate([RNG.normal(-4, 0.5, (300, 2)), RNG.normal(4, 0.5, (300, 2))])
@@ -142,6 +146,7 @@ def test_a_start_at_the_right_mixture_is_kept():
     assert abs(density.score(test) - mixture.score(test)) < 0.05
 
 
+@pytest.mark.slow
 def test_integers_have_probabilities():
     counts = RNG.poisson(3.0, (400, 1)).astype(float)
     density = dxf.fit_table(counts, **QUICK | {"num_steps": 200})
@@ -152,6 +157,7 @@ def test_integers_have_probabilities():
     assert np.isneginf(density.log_prob(np.array([[2.5], [-1.0]]))).all()
 
 
+@pytest.mark.slow
 def test_conditional_on_categories():
     group = np.array(["a", "b"] * 150)
     x = RNG.normal(size=300) + 10.0 * (group == "b")
@@ -193,12 +199,7 @@ def test_samples_come_in_the_frame_of_the_data(make):
     assert np.isfinite(density.log_prob(frame)).all()
 
 
-def test_numpy_in_numpy_out():
-    x = RNG.normal(size=(100, 1)).astype(np.float32)
-    density = dxf.fit_table(x, **QUICK)
-    samples = density.sample(7, key=0)
-    assert samples.shape == (7, 1)
-    assert samples.dtype == np.float32
+def test_structured_arrays_have_named_columns():
     records = np.array([(1.0, 2)], [("a", float), ("b", int)])
     assert as_frame(records).columns.keys() == {"a", "b"}
 
@@ -233,6 +234,7 @@ def test_the_order_and_number_of_columns_do_not_matter():
     np.testing.assert_array_equal(density.log_prob(mixed), density.log_prob(frame))
 
 
+@pytest.mark.slow
 def test_tables_of_the_same_kinds_share_a_flow():
     x = RNG.normal(size=(50, 2))
     one, other = (dxf.fit_table(scale * x, **QUICK) for scale in (1.0, 1000.0))

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 __all__ = ["TableDensity"]
 
-_CHUNK = 4_096  # rows evaluated together
+_MIN_CHUNK, _CHUNK = 256, 4_096  # rows evaluated together
 _NUM_NOISE = 16  # samples of the noise of integers, per row
 _MAX_PANELS = 8  # columns that a plot has room for
 
@@ -83,8 +83,7 @@ class TableDensity:
         parts = []
         for start in range(0, len(numbers), _CHUNK):
             rows = numbers[start : start + _CHUNK]
-            # Few shapes, so that tables of other sizes compile nothing.
-            size = min(_CHUNK, 1 << (len(rows) - 1).bit_length())
+            size = min(_CHUNK, _padded_size(len(rows)))
             given = None if context is None else _pad(context[start : start + _CHUNK], size)
             log_prob = _log_prob(self.flow, self.params, _pad(rows, size), given, keys)
             parts.append(np.asarray(log_prob, np.float64)[: len(rows)])
@@ -112,7 +111,7 @@ class TableDensity:
         levels = self.spec.categories.sample(rng, num)
         # Each flow samples its share of the rows, which are independent of their order.
         share = -(-num // self.num_members)
-        size = 1 << (share - 1).bit_length()
+        size = _padded_size(share)
         context = None
         if self.spec.categories.order:
             one_hot = self.spec.categories.one_hot(levels)
@@ -225,6 +224,11 @@ class TableDensity:
             for column in shown
         ]
         return np.stack(coded, axis=1).astype(np.float64)
+
+
+def _padded_size(num: int) -> int:
+    """Return one of few sizes, so that tables of other sizes compile nothing."""
+    return max(_MIN_CHUNK, 1 << (num - 1).bit_length())
 
 
 def _pad(rows: np.ndarray, size: int) -> np.ndarray:
