@@ -235,13 +235,19 @@ def test_the_order_and_number_of_columns_do_not_matter():
 
 
 @pytest.mark.slow
-def test_tables_of_the_same_kinds_share_a_flow():
+def test_tables_of_the_same_kinds_share_a_flow(compilations):
     x = RNG.normal(size=(50, 2))
     one, other = (dxf.fit_table(scale * x, **QUICK) for scale in (1.0, 1000.0))
     assert one.flow is other.flow
     np.testing.assert_allclose(
         one.log_prob(x) - 2 * np.log(1000.0), other.log_prob(1000.0 * x), atol=1e-3
     )
+    compilations.clear()
+    rows = RNG.normal(size=(60, 2)) @ [[1.0, 0.5], [0.0, 1.0]]
+    again = dxf.fit_table(rows, **QUICK)
+    again.log_prob(rows[:7])
+    assert again.flow is one.flow
+    assert not compilations
 
 
 def test_a_density_prints_its_columns_and_recipe():

@@ -20,7 +20,7 @@ from distrax_flows.tables._model import TableSpec
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-__all__ = ["TableDensity"]
+__all__ = ["TableDensity", "pad", "padded_size"]
 
 _MIN_CHUNK, _CHUNK = 256, 4_096  # rows evaluated together
 _NUM_NOISE = 16  # samples of the noise of integers, per row
@@ -83,9 +83,9 @@ class TableDensity:
         parts = []
         for start in range(0, len(numbers), _CHUNK):
             rows = numbers[start : start + _CHUNK]
-            size = min(_CHUNK, _padded_size(len(rows)))
-            given = None if context is None else _pad(context[start : start + _CHUNK], size)
-            log_prob = _log_prob(self.flow, self.params, _pad(rows, size), given, keys)
+            size = min(_CHUNK, padded_size(len(rows)))
+            given = None if context is None else pad(context[start : start + _CHUNK], size)
+            log_prob = _log_prob(self.flow, self.params, pad(rows, size), given, keys)
             parts.append(np.asarray(log_prob, np.float64)[: len(rows)])
         scales = sum(math.log(column.scale) for column in self.spec.numbers)
         return np.concatenate(parts) - scales + self.spec.categories.log_prob(levels)
@@ -111,11 +111,11 @@ class TableDensity:
         levels = self.spec.categories.sample(rng, num)
         # Each flow samples its share of the rows, which are independent of their order.
         share = -(-num // self.num_members)
-        size = _padded_size(share)
+        size = padded_size(share)
         context = None
         if self.spec.categories.order:
             one_hot = self.spec.categories.one_hot(levels)
-            padded = _pad(one_hot, share * self.num_members)
+            padded = pad(one_hot, share * self.num_members)
             context = padded.reshape(self.num_members, share, -1)
             context = np.pad(context, ((0, 0), (0, size - share), (0, 0)), mode="edge")
         keys = jax.random.split(flow_key, self.num_members)
@@ -226,12 +226,12 @@ class TableDensity:
         return np.stack(coded, axis=1).astype(np.float64)
 
 
-def _padded_size(num: int) -> int:
+def padded_size(num: int) -> int:
     """Return one of few sizes, so that tables of other sizes compile nothing."""
     return max(_MIN_CHUNK, 1 << (num - 1).bit_length())
 
 
-def _pad(rows: np.ndarray, size: int) -> np.ndarray:
+def pad(rows: np.ndarray, size: int) -> np.ndarray:
     return np.pad(rows, ((0, size - len(rows)), (0, 0)), mode="edge")
 
 

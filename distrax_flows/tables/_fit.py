@@ -17,7 +17,7 @@ from distrax_flows.functional.flow import Params
 from distrax_flows.supports import Support
 from distrax_flows.tables._categories import fit_categories
 from distrax_flows.tables._columns import Category, read_columns
-from distrax_flows.tables._density import TableDensity
+from distrax_flows.tables._density import TableDensity, pad, padded_size
 from distrax_flows.tables._frames import as_frame
 from distrax_flows.tables._mixture import MixtureSize, choose_mixture, fit_mixture
 from distrax_flows.tables._model import TableSpec, with_location, with_mixture
@@ -28,7 +28,8 @@ from distrax_flows.training.optimizers import cosine_adam
 __all__ = ["fit_table"]
 
 _MIN_ROWS = 20
-_MAX_START_ROWS = 2**14  # rows that a start is computed on
+_INIT_ROWS = 2**12  # rows that statistics are taken of
+_MAX_START_ROWS = 2**14  # rows that a mixture is fitted to
 _HEAVY = 3.0  # standard over robust deviation of a heavy tail
 
 
@@ -157,7 +158,7 @@ def _folds(num_rows: int, num_members: int, key: jax.Array) -> Sequence[np.ndarr
 
 
 def _order(num_rows: int, key: jax.Array) -> np.ndarray:
-    return np.asarray(jax.random.permutation(key, num_rows))
+    return np.random.default_rng(np.asarray(jax.random.key_data(key))).permutation(num_rows)
 
 
 class _Start(NamedTuple):
@@ -171,10 +172,16 @@ class _Start(NamedTuple):
 
 
 def _start(spec: TableSpec, x: np.ndarray, context: np.ndarray | None, key: jax.Array) -> _Start:
-    rows = np.arange(0, len(x), -(-len(x) // _MAX_START_ROWS))
-    x, context = x[rows], None if context is None else context[rows]
-    params = spec.flow().init(key, x, context)
-    z, log_det = (np.asarray(y, float) for y in spec.flow().inverse(params, x, context, key=key))
+    flow, rows = spec.flow(), np.arange(0, len(x), -(-len(x) // _MAX_START_ROWS))
+    # As many rows for each table: of few, each is there about as often as every other.
+    some = np.linspace(0, len(x) - 1, _INIT_ROWS).round().astype(int)
+    params = flow.init(key, x[some], None if context is None else context[some])
+    context = None if context is None else context[rows]
+    size = padded_size(len(rows))
+    z, log_det = flow.inverse(
+        params, pad(x[rows], size), None if context is None else pad(context, size), key=key
+    )
+    z, log_det = (np.asarray(y, float)[: len(rows)] for y in (z, log_det))
     num_circles = len(spec.numbers) - spec.num_lines
     log_det, z = log_det - num_circles * math.log(2 * math.pi), z[:, : spec.num_lines]
     if context is not None and spec.num_lines:
@@ -218,7 +225,7 @@ def _fit_member(
         params=params,
         context=None if context is None else np.delete(context, fold, axis=0),
         num_steps=recipe.num_steps,
-        batch_size=min(recipe.batch_size, len(train)),
+        batch_size=min(recipe.batch_size, 1 << (len(train).bit_length() - 1)),
         validation=validation,
         patience=recipe.patience,
         eval_every=recipe.eval_every,
