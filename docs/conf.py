@@ -27,6 +27,7 @@ extensions = [
     "reference_pages",
     "markdown_docstrings",
     "api_links",
+    "image_descriptions",
     "mathml",
 ]
 # Sphinx loads MathJax from another host otherwise; formulas here are MathML, made by `mathml`.
@@ -67,9 +68,6 @@ html_show_sphinx = False
 html_show_search_summary = False  # summaries are fetched, which browsers refuse for files
 html_copy_source = False
 html_show_sourcelink = False
-pygments_style = "a11y-high-contrast-light"
-pygments_dark_style = "a11y-high-contrast-dark"
-html_theme_options = {
-    "navigation_with_keys": True,
-    "light_css_variables": {"color-code-background": "#f4f5f8"},
-}
+pygments_style = "a11y-light"
+pygments_dark_style = "a11y-dark"
+html_theme_options = {"navigation_with_keys": True}

@@ -4,13 +4,13 @@ import re
 
 from docutils import nodes
 from docutils.nodes import Element
-from reference_pages import PACKAGE, public_names
+from reference_pages import BIJECTORS, PACKAGE, public_names
 from sphinx import addnodes
 from sphinx.application import Sphinx
 from sphinx.environment import BuildEnvironment
 from sphinx.transforms import SphinxTransform
 
-# `dxf.fit`, `distrax_flows.fit`, `flows.maf` and `fit(flow, x)`.
+# `dxf.fit`, `distrax_flows.fit`, `flows.maf` and `fit(flow, x)`; modules only by their full names.
 _NAME = re.compile(r"(?:(?:dxf|distrax_flows)\.)?([A-Za-z_][\w.]*)(?:\([^()]*\))?", re.DOTALL)
 
 
@@ -22,6 +22,7 @@ class LinkNames(SphinxTransform):
     def apply(self) -> None:
         """Wrap each such literal."""
         names = public_names()
+        modules = {full.rpartition(".")[0] for full in names} | {f"{PACKAGE}.{BIJECTORS}"}
         own_module = f"{PACKAGE}.{self.env.docname.removeprefix('api/')}."
         for literal in list(self.document.findall(nodes.literal)):
             if isinstance(literal.parent, nodes.reference | addnodes.pending_xref | nodes.title):
@@ -29,10 +30,11 @@ class LinkNames(SphinxTransform):
             found = _NAME.fullmatch(literal.astext())
             if found is None:
                 continue
-            for full in (f"{PACKAGE}.{found[1]}", own_module + found[1]):
-                if full in names:
-                    break
-            else:
+            candidates = [f"{PACKAGE}.{found[1]}", own_module + found[1]]
+            full = next((name for name in candidates if name in names), None)
+            if full is None and literal.astext() in modules:
+                full = literal.astext()
+            if full is None:
                 continue
             link = addnodes.pending_xref(
                 "",

@@ -112,7 +112,7 @@ def page_text(page: str, names: dict[str, object]) -> str:
     """Return the reStructuredText of a page, for the names on it."""
     module = PACKAGE if page == PACKAGE else f"{PACKAGE}.{page}"
     lines = [page, "=" * len(page), "", f".. automodule:: {module}", "   :no-members:"]
-    lines += ["   :no-index:" if page == BIJECTORS else "", ""]
+    lines.append("")
     lines += [".. list-table::", "   :class: api-summary", "   :widths: auto", ""]
     for full, value in names.items():
         short = full.rpartition(".")[2]
