@@ -34,7 +34,6 @@ extensions = [
 html_math_renderer = "mathml"
 
 exclude_patterns = ["_build", "_ext", "_static", "**/_*", "**/.ipynb_checkpoints"]
-suppress_warnings = ["toc.empty_glob"]  # `guides` and `tutorials` may be empty
 nitpicky = True
 # No inventories of other projects: the build needs no network. Their names stay plain text.
 nitpick_ignore_regex = [(r"py:.*", r"(?!distrax_flows\b).*")]
@@ -50,9 +49,8 @@ autodoc_class_signature = "mixed"
 
 myst_enable_extensions = ["attrs_inline", "colon_fence", "deflist", "dollarmath"]
 myst_heading_anchors = 4
-myst_links_external_new_tab = False
 
-nb_execution_mode = "cache" if os.environ.get("DXF_DOCS_CACHE") else "force"
+nb_execution_mode = "force"
 nb_execution_timeout = 300
 nb_execution_raise_on_error = True
 nb_merge_streams = True

@@ -46,6 +46,15 @@ def test_the_lowest_versions_tried_are_those_allowed():
             assert normal(package) in newest, package
 
 
+def test_the_site_is_built_by_pinned_versions():
+    newest = pins("constraints.txt")
+    for requirement in PYPROJECT["project"]["optional-dependencies"]["docs"]:
+        if not requirement.startswith("distrax_flows["):
+            package, lowest = re.fullmatch(r"([\w-]+)>=([\d.]+)", requirement).groups()
+            as_numbers = [[int(n) for n in v.split(".")] for v in (lowest, newest[normal(package)])]
+            assert as_numbers[0] <= as_numbers[1], package
+
+
 def git(*args):
     done = subprocess.run(["git", *args], cwd=ROOT, capture_output=True, text=True, check=True)
     return done.stdout.splitlines()
