@@ -71,7 +71,9 @@ def c2st(
         from sklearn.model_selection import KFold, cross_val_score
         from sklearn.neural_network import MLPClassifier
     except ImportError:
-        raise ImportError("`c2st` needs scikit-learn: `pip install scikit-learn`.") from None
+        raise ImportError(
+            "`c2st` needs scikit-learn: `pip install 'distrax_flows[sklearn]'`."
+        ) from None
     if check_positive_int("num_folds", num_folds) < 2:
         raise ValueError(f"`num_folds` must be at least 2; got {num_folds=}.")
     num = 0 if np.ndim(x) == 0 else np.shape(x)[0]
