@@ -26,7 +26,8 @@ from distrax_flows.training._fit import fit
 __all__ = ["FlowEstimator", "distinct", "filled", "float_type", "map_rows", "pieces", "seed_of"]
 
 _INIT_ROWS = 2**12
-_MAX_CONDITIONAL_DECAY = 3.0
+# The most weight decay of regressions; with 3, noise that depends on few columns becomes too even.
+_MAX_DECAY, _MAX_DECAY_OF_FEW, _FEW_COLUMNS = 3.0, 1.0, 4
 _FEW_HELD_OUT = 1_000  # rows of which a tenth says little
 _FEW_ROWS, _MANY_ROWS = 2**8, 2**13  # rows evaluated together
 
@@ -158,13 +159,14 @@ def choose(num_rows: int, num_columns: int, is_conditional: bool) -> Choice:
     validation = 0.2 if num_rows < _FEW_HELD_OUT else 0.1
     if not is_conditional:
         return Choice(recipe, validation)
-    # Only the networks know the context: they need two hidden layers, steps to learn it, and decay
-    # that does not make them constant.
+    # Only the networks know the context: they need two hidden layers, larger steps, and decay that
+    # does not make them constant. Of few columns they overfit little.
+    most_decay = _MAX_DECAY if num_columns > _FEW_COLUMNS else _MAX_DECAY_OF_FEW
     recipe = dataclasses.replace(
         recipe,
         hidden_sizes=recipe.hidden_sizes[:1] * 2,
         learning_rate=1e-3,
-        weight_decay=min(recipe.weight_decay, _MAX_CONDITIONAL_DECAY),
+        weight_decay=min(recipe.weight_decay, most_decay),
     )
     return Choice(recipe, validation)
 
