@@ -67,12 +67,13 @@ def test_weights_of_a_regression_are_repeated_rows():
     check_sample_weight_equivalence_on_dense_data("FlowRegressor", REGRESSOR)
 
 
+@pytest.mark.slow
 def test_default_parameters_pass_a_check():
     check_regressor_multioutput("FlowRegressor", FlowRegressor(num_steps=20))
 
 
 def test_the_log_density_of_a_gaussian():
-    density = FlowDensity(random_state=0, num_steps=500).fit(X)
+    density = clone(DENSITY).set_params(num_steps=300).fit(X)
     new = RNG.normal([3.0, -1.0], [2.0, 0.5], (2000, 2))
     truth = stats.norm([3.0, -1.0], [2.0, 0.5]).logpdf(new).sum(axis=1)
     log_prob = density.score_samples(new)
@@ -120,7 +121,7 @@ def test_quantiles_cover():
     np.testing.assert_allclose(samples.std(axis=1).mean(), scale.mean(), rtol=0.2)
 
 
-@pytest.mark.parametrize("outputs", [(), (1,), (2,)])
+@pytest.mark.parametrize("outputs", [(), (1,), pytest.param((2,), marks=pytest.mark.slow)])
 def test_shapes_of_a_regression(outputs):
     y = np.stack([Y, X[:, 1] - Y], axis=1)[:, : outputs[0]] if outputs else Y
     regressor = clone(REGRESSOR).set_params(num_steps=20).fit(X, y)
@@ -188,6 +189,7 @@ def test_pipelines_searches_and_cross_validation():
     assert scores.min() > 0.8
 
 
+@pytest.mark.slow
 def test_a_fit_pickles_into_another_process(tmp_path):
     for name, estimator in (("density", DENSITY), ("regressor", REGRESSOR)):
         joblib.dump(clone(estimator).fit(X, Y), tmp_path / name)
