@@ -16,7 +16,7 @@ MODULES = sorted(path.relative_to(PACKAGE) for path in PACKAGE.rglob("*.py"))
 
 # First match wins. __init__ files take the level of their folder; the top one sees everything.
 LEVELS = [
-    (r"__init__\.py", 9),
+    (r"__(init|main)__\.py", 9),
     (r"_core/", 0),
     (r"(networks|bijectors|densities)/|(families|supports)\.py", 1),
     (r"(modules|bases)/", 2),
@@ -117,7 +117,7 @@ def test_import_brings_nothing_heavy():
         """
         import sys, distrax_flows
         heavy = {"matplotlib", "sklearn", "tqdm", "tyro", "orbax", "pandas", "tensorflow", "arviz"}
-        heavy |= {"numpyro", "blackjax"}
+        heavy |= {"numpyro", "blackjax", "polars"}
         print(sorted(heavy & set(sys.modules)))
         """
     )

@@ -7,7 +7,16 @@ Needs scikit-learn, and narwhals for data frames: `pip install 'distrax_flows[ta
 """
 
 from distrax_flows.tables._columns import Category, Column, category
+from distrax_flows.tables._density import TableInterrupted
 from distrax_flows.tables._model import TableSpec
 from distrax_flows.tables._recipe import Recipe, recipe_for
 
-__all__ = ["Category", "Column", "Recipe", "TableSpec", "category", "recipe_for"]
+__all__ = [
+    "Category",
+    "Column",
+    "Recipe",
+    "TableInterrupted",
+    "TableSpec",
+    "category",
+    "recipe_for",
+]

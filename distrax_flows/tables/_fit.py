@@ -17,13 +17,14 @@ from distrax_flows.functional.flow import Params
 from distrax_flows.supports import Support
 from distrax_flows.tables._categories import fit_categories
 from distrax_flows.tables._columns import Category, read_columns
-from distrax_flows.tables._density import TableDensity, pad, padded_size
+from distrax_flows.tables._density import TableDensity, TableInterrupted, pad, padded_size
 from distrax_flows.tables._frames import as_frame
 from distrax_flows.tables._mixture import MixtureSize, choose_mixture, fit_mixture
 from distrax_flows.tables._model import TableSpec, with_location, with_mixture
 from distrax_flows.tables._recipe import Recipe, recipe_for
 from distrax_flows.training._fit import fit
 from distrax_flows.training.optimizers import cosine_adam
+from distrax_flows.training.results import FitInterrupted
 
 __all__ = ["fit_table"]
 
@@ -80,6 +81,7 @@ def fit_table(
         TypeError: `data` is no table; a column holds dates or objects; a change is no field.
         ValueError: values are missing; a column is constant, is outside the support that was told,
             or names its rows; there are fewer than 20 rows, or only categories.
+        TableInterrupted: Ctrl-C while training; the error's `density` is what was fitted so far.
 
     Example:
         >>> import distrax_flows as dxf, numpy as np
@@ -119,22 +121,31 @@ def fit_table(
     if spec.num_lines:
         size = choose_mixture(start.z, np.array_split(_order(len(start.z), fold_key), 5))
         spec = dataclasses.replace(spec, num_components=size.num_components)
-    fits = []
+    fits: list[_Member] = []
     for number, (fold, member_key) in enumerate(zip(folds, keys, strict=True), 1):
         if progress:
             print(f"member {number} of {len(folds)}")
         fits.append(_fit_member(spec, x, context, fold, start, size, member_key, progress))
+        if fits[-1].interrupted:
+            break
     # What the flows' scores lack: units, and the categories.
     rest = tree.log_prob(levels).mean() - sum(np.log(column.scale) for column in spec.numbers)
     facts = {
-        "held-out log-likelihood, nats per row": np.mean([fit[1] for fit in fits]) + rest,
-        "that of the start": np.mean([fit[2] for fit in fits]) + rest,
+        "held-out log-likelihood, nats per row": np.mean([fit.after for fit in fits]) + rest,
+        "that of the start": np.mean([fit.before for fit in fits]) + rest,
         "rows": frame.num_rows,
         "seconds": time.perf_counter() - started,
     }
-    spec = dataclasses.replace(spec, facts=tuple((k, float(v)) for k, v in facts.items()))
-    params = jax.tree.map(lambda *leaves: jnp.stack(leaves), *(fit[0] for fit in fits))
+    spec = dataclasses.replace(
+        spec,
+        recipe=dataclasses.replace(recipe, num_members=len(fits)),
+        facts=tuple((k, float(v)) for k, v in facts.items()),
+    )
+    params = jax.tree.map(lambda *leaves: jnp.stack(leaves), *(fit.params for fit in fits))
     density = TableDensity(spec, params)
+    if fits[-1].interrupted:
+        message = f"{fits[-1].interrupted} Member {len(fits)} of {recipe.num_members}."
+        raise TableInterrupted(message, density)
     if progress:
         print(density)
     return density
@@ -198,6 +209,15 @@ def _standardization(spec: TableSpec, x: np.ndarray) -> bool | str:
     return "robust" if (lines.std(axis=0) > _HEAVY * (high - low) / 1.349).any() else True
 
 
+class _Member(NamedTuple):
+    """A fit, and the log-likelihood of its held-out rows after and before training."""
+
+    params: Params
+    after: float
+    before: float
+    interrupted: str = ""  # what the interrupted training said
+
+
 def _fit_member(
     spec: TableSpec,
     x: np.ndarray,
@@ -207,8 +227,8 @@ def _fit_member(
     size: MixtureSize,
     key: jax.Array,
     progress: bool,
-) -> tuple[Params, float, float]:
-    """Return parameters, and the log-likelihood of the held-out rows after and before training."""
+) -> _Member:
+    """Fit a member; after Ctrl-C, what it has reached."""
     recipe, params = spec.recipe, start.params
     is_held_out = np.isin(start.rows, fold)
     log_probs = start.log_det[is_held_out]
@@ -218,22 +238,29 @@ def _fit_member(
         log_probs = log_probs + mixture.score_samples(start.z[is_held_out])
     train = np.delete(x, fold, axis=0)
     validation = (x[fold],) if context is None else (x[fold], context[fold])
-    fitted = fit(
-        spec.flow(),
-        train,
-        key=key,
-        params=params,
-        context=None if context is None else np.delete(context, fold, axis=0),
-        num_steps=recipe.num_steps,
-        batch_size=min(recipe.batch_size, 1 << (len(train).bit_length() - 1)),
-        validation=validation,
-        patience=recipe.patience,
-        eval_every=recipe.eval_every,
-        ema_decay=recipe.ema_decay,
-        optimizer=cosine_adam(
-            recipe.num_steps, recipe.learning_rate, weight_decay=recipe.weight_decay
-        ),
-        progress=progress,
-    )
-    before, after = float(log_probs.mean()), -float(fitted.history.validation_loss.min())
-    return (fitted.params, after, before) if after > before else (params, before, before)
+    interrupted = ""
+    try:
+        fitted = fit(
+            spec.flow(),
+            train,
+            key=key,
+            params=params,
+            context=None if context is None else np.delete(context, fold, axis=0),
+            num_steps=recipe.num_steps,
+            batch_size=min(recipe.batch_size, 1 << (len(train).bit_length() - 1)),
+            validation=validation,
+            patience=recipe.patience,
+            eval_every=recipe.eval_every,
+            ema_decay=recipe.ema_decay,
+            optimizer=cosine_adam(
+                recipe.num_steps, recipe.learning_rate, weight_decay=recipe.weight_decay
+            ),
+            progress=progress,
+        )
+    except FitInterrupted as interrupt:
+        fitted, interrupted = interrupt.fit, str(interrupt)
+    before = float(log_probs.mean())
+    after = -float(fitted.history.validation_loss.min(initial=np.inf))
+    if after > before:
+        return _Member(fitted.params, after, before, interrupted)
+    return _Member(params, before, before, interrupted)
