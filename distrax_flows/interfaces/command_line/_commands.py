@@ -4,8 +4,9 @@ import dataclasses
 import difflib
 import json
 import math
+import shlex
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal, TypedDict
 
@@ -25,7 +26,9 @@ from distrax_flows.interfaces.command_line._files import (
     write,
 )
 from distrax_flows.interfaces.command_line._kinds import KINDS, kind_of, parse_kinds
+from distrax_flows.supports import Support
 from distrax_flows.tables import Category, Recipe, TableInterrupted
+from distrax_flows.tables._columns import read_columns
 from distrax_flows.tables._density import TableDensity
 from distrax_flows.tables._fit import fit_table
 from distrax_flows.tables._frames import as_frame
@@ -131,8 +134,9 @@ class Fit:
         )
         if len(table) < len(frame) and not self.quiet:
             print(f"{len(frame) - len(table)} of {len(frame)} rows left out: values are missing")
-        folder.mkdir(parents=True, exist_ok=True)
         told = {name: kind for name, kind in told.items() if name in table.columns}
+        _check_columns(table, told)
+        folder.mkdir(parents=True, exist_ok=True)
         try:
             density = fit_table(
                 table, columns=told, key=self.seed, progress=not self.quiet, **self.recipe
@@ -310,6 +314,21 @@ def parse(program: str, args: Sequence[str] | None) -> Any:
     )
 
 
+def _check_columns(table: pl.DataFrame, told: Mapping[str, Support | Category]) -> None:
+    """Refuse all columns that have no density at once, where `fit_table` names the first."""
+    refused = {}
+    for name in table.columns:
+        try:
+            frame = as_frame(table.select(name))
+            kind = {name: told[name]} if name in told else {}
+            read_columns(frame.columns, frame.dtypes, kind)
+        except (ValueError, TypeError) as error:
+            refused[name] = str(error)
+    if refused:
+        names = " ".join(map(shlex.quote, refused))
+        raise ValueError("\n  ".join([*refused.values(), f"To leave out: --drop {names}"]))
+
+
 def _load(model: str) -> TableDensity:
     path = Path(model)
     if path.is_dir() and not (path / _DENSITY).exists():
@@ -338,8 +357,9 @@ def _table_for(
 
 
 def _no_column(name: str, names: Sequence[str]) -> str:
-    close = difflib.get_close_matches(name, names, 1)
-    hint = f" Perhaps {close[0]!r} is meant." if close else ""
+    by_lower = {other.lower(): other for other in names}
+    close = difflib.get_close_matches(name.lower(), by_lower, 1)
+    hint = f" Perhaps {by_lower[close[0]]!r} is meant." if close else ""
     return f"Data must have a column {name!r}; got {list(names)}.{hint}"
 
 

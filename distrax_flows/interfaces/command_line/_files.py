@@ -44,10 +44,10 @@ def read(source: str, texts: Collection[str] = ()) -> pl.DataFrame:
         frame = INPUTS[suffix](content, texts)
         frame = frame.rename({name: name.strip() for name in frame.columns})
     except (pl.exceptions.PolarsError, ValueError, EOFError, OSError) as error:
-        hint = " Convert it: `iconv -f latin1 -t utf8`." if "utf-8" in str(error) else ""
-        raise ValueError(f"{shown} must hold a table in {suffix[1:]} format; {error}.{hint}") from (
-            error
-        )
+        reason = str(error).split("\n")[0].rstrip(".")
+        hint = " Convert it: `iconv -f latin1 -t utf8`." if "utf-8" in reason else ""
+        message = f"{shown} must hold a table in {suffix[1:]} format; got: {reason}.{hint}"
+        raise ValueError(message) from error
     frame = frame.with_columns(
         pl.col(name).cast(pl.String) for name in texts if name in frame.columns
     )

@@ -4,6 +4,9 @@ import os
 import sys
 from collections.abc import Sequence
 
+from distrax_flows.saving import LoadError
+from distrax_flows.training.results import NonFiniteError
+
 __all__ = ["main"]
 
 _PROGRAM = "distrax-flows"
@@ -45,12 +48,12 @@ def main(args: Sequence[str] | None = None) -> int:
     except OSError as error:
         where = "" if error.filename is None else f"{error.filename}: "
         return _fail(f"{where}{error.strerror or error}.", 1)
-    except (ValueError, TypeError, ImportError, FloatingPointError) as error:
+    except (ValueError, TypeError, ImportError, LoadError, NonFiniteError) as error:
         return _fail(error, 1)
     return 0
 
 
 def _fail(message: object, code: int) -> int:
-    """Print a message as one line on stderr, and return the exit code."""
-    print(f"{_PROGRAM}: {' '.join(str(message).split())}", file=sys.stderr)
+    """Print a message on stderr, and return the exit code."""
+    print(f"{_PROGRAM}: {message}", file=sys.stderr)
     return code
