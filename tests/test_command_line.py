@@ -76,7 +76,7 @@ def test_scores_are_those_of_python(folder, capsys):
     code, out, _ = run(capsys, *args)
     assert code == 0
     error = log_prob.std(ddof=1) / np.sqrt(NUM - 1)
-    assert f"{log_prob.mean():.4f} +- {error:.4f} nats per row, of 59" in out
+    assert f"{log_prob.mean():.4f} +- {error:.4f} nats per row (59 rows)" in out
     code, out, err = run(capsys, *args, "--rows")
     rows = pl.read_csv(io.StringIO(out))
     assert code == 0
@@ -96,14 +96,14 @@ def test_samples_go_to_stdout_or_files_and_can_be_scored(folder, capsys, monkeyp
     assert run(capsys, "sample", folder / "model", 20, "--seed", 1, "--output", path)[:2] == (0, "")
     np.testing.assert_allclose(pl.read_parquet(path)["price"], table["price"])
     monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(out.encode())))
-    assert run(capsys, "score", folder / "model", "-")[1].endswith("of 20\n")
-    assert run(capsys, "score", folder / "model", path)[1].endswith("of 20\n")
+    assert run(capsys, "score", folder / "model", "-")[1].endswith("(20 rows)\n")
+    assert run(capsys, "score", folder / "model", path)[1].endswith("(20 rows)\n")
 
 
 def test_rows_outside_the_support_are_counted():
     text = _commands._summary(np.array([1.0, -np.inf, 3.0]))
     assert text == (
-        "mean log-density: -inf +- nan nats per row, of 3; 1 rows are outside the support, "
+        "mean log-density: -inf +- nan nats per row (3 rows); 1 rows are outside the support, "
         "2.0000 is the mean of the others"
     )
 

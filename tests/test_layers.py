@@ -153,7 +153,8 @@ def test_a_broken_tfp_is_explained(tmp_path, failure):
 
 PUBLIC = ["", *["bases", "densities", "diagnostics", "families", "flows", "modules", "networks"]]
 PUBLIC += ["supports", "testing", "training", "interfaces.arviz"]
-PUBLIC += ["interfaces.blackjax", "interfaces.numpyro", "interfaces.sklearn"]
+PUBLIC += ["interfaces.blackjax", "interfaces.command_line", "interfaces.numpyro"]
+PUBLIC += ["interfaces.sklearn", "tables"]
 
 
 def test_every_public_name_is_documented_and_has_one_home():

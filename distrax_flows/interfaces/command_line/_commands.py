@@ -286,7 +286,7 @@ class Plot:
         density = _load(self.model)
         table, _ = _table_for(density, self.data, self.drop_missing)
         figure = density.plot(table, num=self.num, key=self.seed)
-        figure.savefig(self.output)
+        figure.savefig(self.output, dpi=150)
         print(f"Saved as {self.output}.")
 
 
@@ -367,7 +367,7 @@ def _summary(log_prob: np.ndarray) -> str:
     inside = np.isfinite(log_prob)
     error = log_prob.std(ddof=1) / math.sqrt(len(log_prob)) if inside.all() else math.nan
     text = (
-        f"mean log-density: {log_prob.mean():.4f} +- {error:.4f} nats per row, of {len(log_prob)}"
+        f"mean log-density: {log_prob.mean():.4f} +- {error:.4f} nats per row ({len(log_prob)} rows)"
     )
     if inside.all():
         return text
