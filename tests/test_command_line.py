@@ -100,12 +100,20 @@ def test_samples_go_to_stdout_or_files_and_can_be_scored(folder, capsys, monkeyp
     assert run(capsys, "score", folder / "model", path)[1].endswith("(20 rows)\n")
 
 
-def test_rows_outside_the_support_are_counted():
-    text = _commands._summary(np.array([1.0, -np.inf, 3.0]))
-    assert text == (
-        "mean log-density: -inf +- nan nats per row (3 rows); 1 rows are outside the support, "
-        "2.0000 is the mean of the others"
-    )
+@pytest.mark.parametrize(
+    ("log_prob", "text"),
+    [
+        ([1.0, 3.0], "mean log-density: 2.0000 +- 1.0000 nats per row (2 rows)"),
+        ([1.0], "mean log-density: 1.0000 nats per row (1 rows)"),
+        (
+            [1.0, -np.inf, 3.0],
+            "mean log-density: -inf, as 1 of 3 rows are outside the support; 2.0000 without them",
+        ),
+        ([-np.inf], "mean log-density: -inf, as 1 of 1 rows are outside the support"),
+    ],
+)
+def test_scores_in_words(log_prob, text):
+    assert _commands._summary(np.array(log_prob)) == text
 
 
 def test_info_and_plots(folder, capsys):

@@ -3,6 +3,7 @@
 import dataclasses
 import functools
 import itertools
+import types
 
 import jax
 import numpy as np
@@ -17,6 +18,7 @@ from distrax_flows import supports, tables
 from distrax_flows.tables._categories import fit_categories
 from distrax_flows.tables._columns import read_columns
 from distrax_flows.tables._frames import as_frame
+from distrax_flows.training.results import Fit, FitInterrupted
 
 RNG = np.random.default_rng(0)
 NUM = 200
@@ -269,6 +271,21 @@ def test_remarks_name_ties_and_outliers():
 def test_plots_show_data_beside_samples():
     figure = fitted().plot(pd.DataFrame(TABLE), num=100)
     assert len(figure.axes) >= 8 * 9 / 2
+
+
+@pytest.mark.parametrize("losses", [[], [1e9], [-1e9]], ids=["none", "worse", "better"])
+def test_interrupted_fits_leave_what_they_reached(losses, monkeypatch):
+    def interrupted(*args, params, **options):
+        history = types.SimpleNamespace(validation_loss=np.array(losses))
+        raise FitInterrupted("Interrupted after 3 of 20 steps.", Fit(params, history))
+
+    monkeypatch.setattr("distrax_flows.tables._fit.fit", interrupted)
+    x = RNG.normal(size=(100, 1))
+    with pytest.raises(tables.TableInterrupted, match="3 of 20 steps") as error:
+        dxf.fit_table(x, **QUICK)
+    density = error.value.density
+    assert density.num_members == density.spec.recipe.num_members == 1
+    assert np.isfinite(density.log_prob(x)).all()
 
 
 MISSING = TABLE | {"height": np.where(np.arange(NUM) == 3, np.nan, TABLE["height"])}

@@ -364,14 +364,10 @@ def _no_column(name: str, names: Sequence[str]) -> str:
 
 
 def _summary(log_prob: np.ndarray) -> str:
-    inside = np.isfinite(log_prob)
-    error = log_prob.std(ddof=1) / math.sqrt(len(log_prob)) if inside.all() else math.nan
-    text = (
-        f"mean log-density: {log_prob.mean():.4f} +- {error:.4f} nats per row ({len(log_prob)} rows)"
-    )
+    num, inside = len(log_prob), np.isfinite(log_prob)
     if inside.all():
-        return text
-    return (
-        f"{text}; {(~inside).sum()} rows are outside the support, {log_prob[inside].mean():.4f} is "
-        "the mean of the others"
-    )
+        error = f" +- {log_prob.std(ddof=1) / math.sqrt(num):.4f}" if num > 1 else ""
+        return f"mean log-density: {log_prob.mean():.4f}{error} nats per row ({num} rows)"
+    others = f"; {log_prob[inside].mean():.4f} without them" if inside.any() else ""
+    outside = f"{(~inside).sum()} of {num} rows are outside the support"
+    return f"mean log-density: -inf, as {outside}{others}"
