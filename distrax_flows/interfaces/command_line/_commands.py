@@ -61,7 +61,8 @@ def _changes() -> Any:
     fields = {field.name: field.type for field in dataclasses.fields(Recipe)}
     fields["flow"] = Literal[FLOWS]
     annotated = {name: Annotated[kind, by_size] for name, kind in fields.items()}
-    changes: Any = TypedDict("Recipe", annotated, total=False)
+    make_type: Any = TypedDict  # checkers want to read the fields of a type
+    changes = make_type("Recipe", annotated, total=False)
     changes.__doc__ = Recipe.__doc__
     return changes
 
