@@ -230,6 +230,10 @@ class TableInterrupted(KeyboardInterrupt):
     """Ctrl-C ended `fit_table`; `density` is that of the members fitted so far, the last in part.
 
     It is no worse than the mixture of Gaussians that training started from.
+
+    Args:
+        message: what happened, and how to go on.
+        density: the density reached.
     """
 
     def __init__(self, message: str, density: TableDensity):
