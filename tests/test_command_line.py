@@ -313,3 +313,17 @@ def test_a_closed_pipe_and_wrong_arguments_are_quiet(folder):
         check=False,
     )
     assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
+
+
+def test_fits_tables_are_read(tmp_path):
+    table = pytest.importorskip("astropy.table")
+    flux = np.ma.array([1.5, 2.5, 3.5], mask=[False, True, False])
+    rows = table.Table({"name": ["a", "b", "c"], "counts": [3, 4, 5], "flux": flux})
+    path = tmp_path / "stars.fits"
+    rows.write(path)
+    frame = _files.read(str(path))
+    assert frame.to_dict(as_series=False) == {
+        "name": ["a", "b", "c"],
+        "counts": [3, 4, 5],
+        "flux": [1.5, None, 3.5],
+    }

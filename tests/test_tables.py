@@ -232,7 +232,7 @@ def test_another_flow_is_refused(tmp_path):
 
 def test_the_order_and_number_of_columns_do_not_matter():
     density, frame = fitted(), pd.DataFrame(TABLE)
-    mixed = frame[reversed(frame.columns)].assign(other=1.0)
+    mixed = frame[reversed(frame.columns)].assign(other=1.0, day=pd.Timestamp("2020-01-01"))
     np.testing.assert_array_equal(density.log_prob(mixed), density.log_prob(frame))
 
 

@@ -200,7 +200,7 @@ class TableDensity:
 
     def _encode(self, data: Any) -> tuple[Float[np.ndarray, "N D"], np.ndarray]:
         """Return numbers in float32, and levels, of a table."""
-        columns = as_frame(data).columns
+        columns = as_frame(data, [column.name for column in self.spec.columns]).columns
         missing = [column.name for column in self.spec.columns if column.name not in columns]
         if missing:
             raise ValueError(
@@ -217,8 +217,8 @@ class TableDensity:
         )
 
     def _as_numbers(self, data: Any) -> Float[np.ndarray, "N D"]:
-        columns = as_frame(data).columns
         shown = self.spec.columns[:_MAX_PANELS]
+        columns = as_frame(data, [column.name for column in shown]).columns
         coded = [
             column.encode(columns[column.name]) if column.is_category else columns[column.name]
             for column in shown

@@ -3,6 +3,7 @@
 import dataclasses
 import difflib
 import math
+import sys
 import time
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
@@ -124,7 +125,7 @@ def fit_table(
     fits: list[_Member] = []
     for number, (fold, member_key) in enumerate(zip(folds, keys, strict=True), 1):
         if progress:
-            print(f"member {number} of {len(folds)}")
+            print(f"member {number} of {len(folds)}", file=sys.stderr)
         fits.append(_fit_member(spec, x, context, fold, start, size, member_key, progress))
         if fits[-1].interrupted:
             break

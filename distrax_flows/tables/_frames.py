@@ -1,8 +1,9 @@
 """Tables of NumPy, pandas, polars and others as columns of NumPy arrays, and back."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any, NamedTuple
 
+import jax
 import numpy as np
 
 from distrax_flows.tables._columns import Column
@@ -32,23 +33,24 @@ class Frame(NamedTuple):
         return len(next(iter(self.columns.values())))
 
 
-def as_frame(data: Any) -> Frame:
+def as_frame(data: Any, names: Collection[str] | None = None) -> Frame:
     """Return the columns of a matrix, a structured array, a mapping of columns or a data frame.
 
-    Columns of a matrix are named `x0`, `x1`, ...
+    Columns of a matrix are named `x0`, `x1`, ... Of a data frame, only columns among `names` are
+    read if these are given.
 
     Raises:
         ImportError: data frames need narwhals.
         TypeError: `data` is no table.
         ValueError: it has no rows or no columns, or two of one name.
     """
-    if isinstance(data, np.ndarray) or hasattr(data, "__jax_array__") or _is_jax(data):
+    if isinstance(data, np.ndarray | jax.Array):
         frame = _of_array(np.asarray(data))
     elif isinstance(data, Mapping):
         columns = {str(name): np.asarray(values) for name, values in data.items()}
         frame = Frame(columns, {name: str(x.dtype) for name, x in columns.items()}, "mapping")
     else:
-        frame = _of_data_frame(data)
+        frame = _of_data_frame(data, names)
     if not frame.columns or frame.num_rows == 0:
         raise ValueError(
             f"`data` must have rows and columns; got {len(frame.columns)} columns of "
@@ -86,10 +88,6 @@ def _restore(values: np.ndarray, column: Column) -> np.ndarray:
     return values if column.dtype.startswith(("<U", "str")) else values.astype(column.dtype)
 
 
-def _is_jax(data: Any) -> bool:
-    return type(data).__module__.split(".")[0] in ("jax", "jaxlib")
-
-
 def _of_array(array: np.ndarray) -> Frame:
     if array.dtype.names:
         columns = {name: array[name] for name in array.dtype.names}
@@ -104,7 +102,7 @@ def _of_array(array: np.ndarray) -> Frame:
     return Frame(columns, {name: str(x.dtype) for name, x in columns.items()}, library)
 
 
-def _of_data_frame(data: Any) -> Frame:
+def _of_data_frame(data: Any, wanted: Collection[str] | None) -> Frame:
     try:
         nw = _narwhals()
         frame = nw.from_native(data, eager_only=True)
@@ -118,6 +116,8 @@ def _of_data_frame(data: Any) -> Frame:
         raise ValueError(f"`data` must have columns of different names; got {names}.")
     columns, dtypes = {}, {}
     for name in frame.columns:
+        if wanted is not None and str(name) not in wanted:
+            continue
         series, dtype = frame[name], frame.schema[name]
         if dtype.is_numeric():
             has_nulls = bool(series.is_null().any())

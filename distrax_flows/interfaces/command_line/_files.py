@@ -158,6 +158,27 @@ def _read_npz(content: bytes) -> pl.DataFrame:
         return _of_arrays({name: arrays[name] for name in arrays.files})
 
 
+def _read_fits(content: bytes) -> pl.DataFrame:
+    """Return the first table of a FITS file."""
+    try:
+        from astropy.table import Table
+    except ImportError as error:
+        raise ImportError("Files in .fits format need astropy: `pip install astropy`.") from error
+    table = Table.read(io.BytesIO(content), format="fits")
+    table.convert_bytestring_to_unicode()
+    columns = {}
+    for name in table.colnames:
+        values = np.ma.asarray(table[name])
+        if values.ndim != 1:
+            raise ValueError(
+                f"its columns must hold one value per row; got {values.shape[1:]} of them in "
+                f"{name!r}"
+            )
+        column = pl.Series(name, _native(values.data))
+        columns[name] = column.set(pl.Series(np.ma.getmaskarray(values)), None)
+    return pl.DataFrame(columns)
+
+
 def _of_arrays(arrays: Mapping[str, np.ndarray]) -> pl.DataFrame:
     """Return one matrix or structured array, or vectors of one length, as a table."""
     if len(arrays) == 1:
@@ -215,6 +236,7 @@ INPUTS: dict[str, Callable[[bytes, Collection[str]], pl.DataFrame]] = {
     ".feather": lambda content, _: pl.read_ipc(io.BytesIO(content)),
     ".npy": lambda content, _: _read_npy(content),
     ".npz": lambda content, _: _read_npz(content),
+    ".fits": lambda content, _: _read_fits(content),
 }
 
 # By suffix: writes a table to a path.
