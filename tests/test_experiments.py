@@ -295,5 +295,5 @@ def test_plotting_refuses(call, message):
 
 def test_without_matplotlib(monkeypatch):
     monkeypatch.setitem(sys.modules, "matplotlib.figure", None)
-    with pytest.raises(ImportError, match=r"distrax_flows\[experiments\]"):
+    with pytest.raises(ImportError, match=r"distrax_flows\[plots\]"):
         plotting.panels(1, 1)

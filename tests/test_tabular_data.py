@@ -196,7 +196,7 @@ def test_parquet_and_hdf5_refused(tmp_path):
 def test_missing_packages_are_named(tmp_path, monkeypatch, name, package):
     (tmp_path / name).touch()
     monkeypatch.setitem(sys.modules, package, None)
-    message = rf"needs {package.split('.')[0]}: pip install 'distrax_flows\[experiments\]'"
+    message = rf"needs {package.split('.')[0]}: pip install -e '\.\[experiments\]'"
     with pytest.raises(ImportError, match=message):
         read_table(tmp_path / name)
 
