@@ -66,6 +66,7 @@ def test_columns_are_recognised():
     [
         ("year", np.arange(1990, 2020), "integer", 0, np.inf),
         ("profit", np.arange(-30, 30), "integer", -np.inf, np.inf),
+        ("rating", np.arange(100) % 5 + 1, "integer", 1, 5),
         ("id", np.arange(30) * 10_000_000, "real", -np.inf, np.inf),
         ("phase", np.linspace(-3, 3, 40), "circle", -np.pi, np.pi),
         ("heading", np.linspace(0.5, 359, 40), "circle", 0, 360),

@@ -16,6 +16,7 @@ __all__ = ["Column", "category", "read_columns"]
 
 _MAX_LEVELS = 50  # more levels than these are names of rows
 _MAX_INTEGER_RANGE = 100_000  # beyond, float32 has few numbers between integers
+_AT_AN_END = 0.05  # share of rows at either end of integers that are bounded
 _TIED = 0.1  # share of rows with one value from which it is worth a remark
 _FAR = 20.0  # robust standard deviations from the median at which a value is an outlier
 # Words in the names of columns on circles, and the ranges that their units have.
@@ -237,7 +238,10 @@ def _guess(name: str, x: np.ndarray, is_integer: bool) -> Support:
                 return supports.circle(start, end)
     whole = is_integer or (x == np.rint(x)).all()
     if whole and high - low <= _MAX_INTEGER_RANGE:
-        return supports.integer(0 if low >= 0 else None)
+        # An end that many rows reach is one of the scale, such as that of a rating.
+        at_low, at_high = ((x == end).mean() >= _AT_AN_END for end in (low, high))
+        start = int(low) if at_low and at_high else 0 if low >= 0 else None
+        return supports.integer(start, int(high) if at_low and at_high else None)
     if low <= 0:
         return supports.real()
     candidates = {supports.positive(): x, supports.log_scale(): np.log(x)}

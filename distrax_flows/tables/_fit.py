@@ -53,6 +53,7 @@ def fit_table(
     |-|-|
     | strings, booleans, enumerations | category |
     | whole numbers, over a range up to 100,000 | integer; from 0 if none is negative |
+    | the same, with a twentieth of the rows at either end | integer between these ends |
     | an angle or hour by name, over its range in degrees, radians or hours | circle |
     | positive | positive, log_scale or interval (0, 1): what makes a Gaussian likeliest |
     | others | real |

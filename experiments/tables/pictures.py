@@ -12,11 +12,14 @@ from experiments._table import Row
 from experiments.tables.baselines import ESTIMATORS
 
 _COLORS = {"kde": "#0072b2", "gmm": "#e69f00", "gaussian": "0.5"}
-_LIMIT = 5.0  # nats; larger gains are drawn there
+_LIMIT = 5.0  # nats; larger gains are arrowheads there
 
 
 def draw_gains(path: Path, rows: Sequence[Row]) -> None:
-    """Gains of `fit_table` in nats per row, one panel a table, with two standard errors."""
+    """Gains of `fit_table` in nats per row, one panel a table, with two standard errors.
+
+    Gains beyond the panel are arrowheads.
+    """
     names = list(dict.fromkeys(row["dataset"] for row in rows))
     figure, axes = plotting.panels(1, len(names), size=2.0)
     for ax, name in zip(axes.flat, names, strict=True):
@@ -25,9 +28,11 @@ def draw_gains(path: Path, rows: Sequence[Row]) -> None:
             gains = np.array([float(row[f"gain_{estimator}"]) for row in found])
             errors = np.array([float(row[f"gain_{estimator}_stderr"]) for row in found])
             offsets = place + 0.12 * (np.arange(len(found)) - (len(found) - 1) / 2)
+            is_shown, color = gains <= _LIMIT, _COLORS[estimator]
             ax.errorbar(
-                offsets, gains.clip(max=_LIMIT), 2 * errors, fmt="o", color=_COLORS[estimator], ms=4
+                *(y[is_shown] for y in (offsets, gains, 2 * errors)), fmt="o", color=color, ms=4
             )
+            ax.plot(offsets[~is_shown], np.full((~is_shown).sum(), _LIMIT), "^", color=color, ms=5)
         ax.axhline(0.0, color="0.6", linewidth=0.8)
         ax.set_xticks(range(len(ESTIMATORS)), ESTIMATORS, fontsize=7)
         ax.set_xlim(-0.5, len(ESTIMATORS) - 0.5)
