@@ -154,7 +154,10 @@ def test_entropy_is_the_published_one(name):
     assert entropy == pytest.approx(PUBLISHED_ENTROPIES[name], abs=0.02)
 
 
-@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize(
+    "name",
+    [pytest.param(name, marks=[pytest.mark.slow] * (name == "2spirals")) for name in NAMES],
+)
 def test_draws_have_the_entropy(name):
     _, _, draws_log_prob = evaluated(name)
     standard_error = draws_log_prob.std() / math.sqrt(NUM_DRAWS)

@@ -63,6 +63,7 @@ def test_some_checks_of_scikit_learn(check):
     check("FlowDensity", DENSITY)
 
 
+@pytest.mark.slow
 def test_weights_of_a_regression_are_repeated_rows():
     check_sample_weight_equivalence_on_dense_data("FlowRegressor", REGRESSOR)
 

@@ -48,7 +48,7 @@ def columns_of(**values):
 
 
 def test_columns_are_recognised():
-    kinds = {column.name: column.kind for column in fitted().spec.columns}
+    kinds = {column.name: column.kind for column in columns_of(**TABLE)}
     assert kinds == {
         "city": "category",
         "smoker": "category",
@@ -175,6 +175,7 @@ def test_conditional_on_categories():
 
 
 @pytest.mark.parametrize("make", [pd.DataFrame, pl.DataFrame], ids=["pandas", "polars"])
+@pytest.mark.slow
 def test_samples_come_in_the_frame_of_the_data(make):
     density = fitted()
     if make is pl.DataFrame:
@@ -207,6 +208,7 @@ def test_structured_arrays_have_named_columns():
     assert as_frame(records).columns.keys() == {"a", "b"}
 
 
+@pytest.mark.slow
 def test_samples_repeat_with_their_key_and_rows_are_independent():
     density = fitted()
     assert density.sample(20, key=3).equals(density.sample(20, key=3))
@@ -214,6 +216,7 @@ def test_samples_repeat_with_their_key_and_rows_are_independent():
     assert density.sample(1, key=0).shape == (1, 8)
 
 
+@pytest.mark.slow
 def test_a_saved_density_is_the_same(tmp_path):
     density = fitted()
     density.save(tmp_path / "people.flow")
@@ -231,6 +234,7 @@ def test_another_flow_is_refused(tmp_path):
         dxf.TableDensity.load(tmp_path / "other.flow")
 
 
+@pytest.mark.slow
 def test_the_order_and_number_of_columns_do_not_matter():
     density, frame = fitted(), pd.DataFrame(TABLE)
     mixed = frame[reversed(frame.columns)].assign(other=1.0, day=pd.Timestamp("2020-01-01"))
@@ -253,6 +257,7 @@ def test_tables_of_the_same_kinds_share_a_flow(compilations):
     assert not compilations
 
 
+@pytest.mark.slow
 def test_a_density_prints_its_columns_and_recipe():
     text = repr(fitted())
     assert "category of 3: Bern, Oslo, Rome" in text
@@ -269,6 +274,7 @@ def test_remarks_name_ties_and_outliers():
     assert "1 outliers, such as 1e+06" in remarks["wild"][0]
 
 
+@pytest.mark.slow
 def test_plots_show_data_beside_samples():
     figure = fitted().plot(pd.DataFrame(TABLE), num=100)
     assert len(figure.axes) >= 8 * 9 / 2
@@ -326,6 +332,7 @@ def test_kinds_are_no_strings():
         dxf.fit_table(TABLE, columns={"height": "positive"})
 
 
+@pytest.mark.slow
 def test_unknown_levels_and_missing_columns_are_refused():
     frame = pd.DataFrame(TABLE)
     with pytest.raises(ValueError, match=r"'city' must hold levels.*Paris"):
