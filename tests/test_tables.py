@@ -18,6 +18,7 @@ from distrax_flows import supports, tables
 from distrax_flows.tables._categories import fit_categories
 from distrax_flows.tables._columns import read_columns
 from distrax_flows.tables._frames import as_frame
+from distrax_flows.tables._mixture import choose_mixture
 from distrax_flows.training.results import Fit, FitInterrupted
 
 RNG = np.random.default_rng(0)
@@ -263,7 +264,7 @@ def test_a_density_prints_its_columns_and_recipe():
     assert "category of 3: Bern, Oslo, Rome" in text
     assert "wind_direction  circle [0, 360)" in text
     assert "nsf_coupling, 1 layers of (8,) units" in text
-    assert "held-out" in text
+    assert "validation log-likelihood" in text
 
 
 def test_remarks_name_ties_and_outliers():
@@ -318,12 +319,73 @@ DATES = {"day": pd.date_range("2020-01-01", periods=NUM), "x": TABLE["height"]}
         (TABLE, {"columns": {"height": supports.integer(0)}}, "inside its support"),
         (TABLE, {"num_layer": 3}, "no argument `num_layer`.*Perhaps `num_layers`"),
         (TABLE, {"flow": "glow"}, "`flow` must be one of"),
+        (TABLE, {"num_members": 150}, "`num_members` must be at most half the number of rows"),
+        ({"flag": np.where(np.arange(50) == 3, 1.5, 0.5)}, {}, "'flag' must vary in more rows"),
         (TABLE, {"num_layers": 0}, "`num_layers` must be an integer of at least 1"),
     ],
 )
 def test_bad_tables_are_refused_with_the_cure(data, options, match):
     with pytest.raises((ValueError, TypeError), match=match):
         dxf.fit_table(data, **options)
+
+
+def test_integers_of_a_dtype_come_back_as_such():
+    (hour,) = read_columns({"hour": np.arange(24, dtype=np.uint8)}, {"hour": "uint8"}, {})
+    u = np.array([-np.pi, 0.0, np.nextafter(np.pi, 0), 0.13])
+    np.testing.assert_array_equal(hour.decode(u), [0, 12, 0, 12])
+    (count,) = read_columns({"n": np.arange(24, dtype=np.uint8)}, {"n": "uint8"}, {})
+    np.testing.assert_array_equal(count.decode(np.array([3.0, 300.0])), [3, 255])
+
+
+def test_values_inside_a_support_stay_inside_in_single_precision():
+    share = np.array([*np.linspace(0.1, 0.9, 50), 1 - 1e-12, 1e-300])
+    (column,) = read_columns({"x": share}, {"x": "float64"}, {"x": supports.interval(0, 1)})
+    u = column.encode(share).astype(np.float32)
+    assert ((u > 0) & (u < 1)).all()
+    assert column.encode(np.array([1.5])) > 1  # what is outside stays outside
+    day = 2_459_000.5 + np.linspace(0, 1, 100)  # Julian dates: far from 0, of small spread
+    (column,) = columns_of(day=day)
+    assert column.kind == "real"
+    assert len(np.unique(column.encode(day).astype(np.float32))) == 100
+
+
+@pytest.mark.slow
+def test_a_sample_of_one_row_is_of_any_member():
+    density = fitted()
+    leaves = density.sample(1, key=0), density.sample(3, key=0)
+    assert [len(table) for table in leaves] == [1, 3]
+    spoilt = jax.tree.map(lambda leaf: leaf.at[0].set(np.nan), density.params)
+    other = dxf.TableDensity(density.spec, spoilt)
+    from_other = [np.isfinite(other.sample(1, key=key)["height"]).all() for key in range(20)]
+    assert 3 < sum(from_other) < 17
+
+
+def test_sizes_of_mixtures_do_not_depend_on_the_order_of_the_table():
+    centres = np.repeat(np.array([[0, 0], [20, 0], [0, 20], [20, 20]]), 2_600, axis=0)
+    z = centres + RNG.normal(size=centres.shape)
+    folds = np.array_split(RNG.permutation(len(z)), 5)
+    assert choose_mixture(z, folds).num_components == 4
+
+
+@pytest.mark.parametrize(
+    "frame",
+    [
+        pd.DataFrame(RNG.normal(size=(30, 2))),
+        pd.DataFrame({"x": np.array([*range(29), 0.5], object)}),
+        pd.DataFrame({"x": pd.array([*range(30)], dtype="Int64")}),
+    ],
+    ids=["integer names", "objects", "nullable"],
+)
+def test_numbers_of_frames_are_numbers(frame):
+    assert all(values.dtype.kind in "if" for values in as_frame(frame).columns.values())
+
+
+@pytest.mark.parametrize("dtype", ["boolean", "string"])
+def test_missing_names_of_nullable_columns_are_refused(dtype):
+    values = [None, *([True, False] * 20 if dtype == "boolean" else ["a", "b"] * 20)]
+    frame = pd.DataFrame({"x": pd.array(values, dtype=dtype), "y": np.arange(41.0)})
+    with pytest.raises(ValueError, match=r"'x' must have a value in each row; got 1.* row 0"):
+        dxf.fit_table(frame)
 
 
 @pytest.mark.usefixtures("wrong_types")

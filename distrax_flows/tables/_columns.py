@@ -1,5 +1,6 @@
 """Columns of a table: their kinds, and numbers of unit scale in their place."""
 
+import collections
 import dataclasses
 import math
 import re
@@ -14,10 +15,21 @@ from distrax_flows.supports import Support
 
 __all__ = ["Column", "category", "read_columns"]
 
+_MAX = float(np.finfo(np.float32).max)
+_TINY = float(np.finfo(np.float32).tiny)
+_LIMITS = {  # of what float32 holds inside of each support
+    "positive": (_TINY, _MAX),
+    "log_scale": (_TINY, _MAX),
+    "above": (_TINY, _MAX),
+    "below": (-_MAX, -_TINY),
+    "interval": (_TINY, float(np.nextafter(np.float32(1), np.float32(0)))),
+}
 _MAX_LEVELS = 50  # more levels than these are names of rows
 _MAX_INTEGER_RANGE = 100_000  # beyond, float32 has few numbers between integers
+_FAR_FROM_END = 1e3  # robust standard deviations
 _AT_AN_END = 0.05  # share of rows at either end of integers that are bounded
 _TIED = 0.1  # share of rows with one value from which it is worth a remark
+_MAX_DECADES = 60  # float32 has 76
 _FAR = 20.0  # robust standard deviations from the median at which a value is an outlier
 # Words in the names of columns on circles, and the ranges that their units have.
 _CIRCLES = (
@@ -117,8 +129,14 @@ class Column:
                     f"{list(self.levels)}; got {unknown[:5]}."
                 )
             return np.array([numbers[value] for value in values.tolist()], np.float64)
+        values = _without_booleans(values)
         check_values(self.name, values)
-        return (values.astype(np.float64) - self.shift) / self.scale
+        x = values.astype(np.float64)
+        u = (x - self.shift) / self.scale
+        # The flow sees float32: values inside stay inside, and those outside overflow nothing.
+        low, high = _LIMITS.get(self.kind, (-_MAX, _MAX))
+        is_inside = (x > self.low) & (x < self.high)
+        return np.where(is_inside, u.clip(low, high), u.clip(-_MAX, _MAX))
 
     def decode(self, u: Shaped[np.ndarray, " N"]) -> np.ndarray:
         """Replace what the flow samples by values.
@@ -127,10 +145,15 @@ class Column:
             u: `[N]`, as `encode` returns them.
         """
         if self.is_category:
-            return np.array(self.levels)[u.astype(int)]
+            are_alike = len({type(level) for level in self.levels}) == 1
+            return np.array(self.levels, None if are_alike else object)[u.astype(int)]
         values = self.shift + self.scale * u.astype(np.float64)
-        if self.kind == "integer":
-            return np.rint(values)
+        held = re.fullmatch(r"u?int\d+", self.dtype.lower())
+        if self.kind == "integer" or held:
+            values = np.rint(values)
+        if held:
+            info = np.iinfo(held[0])
+            values = values.clip(info.min, info.max)
         if self.kind != "circle":
             return values
         return np.where(values < self.high, values, self.low)
@@ -184,9 +207,16 @@ def check_values(name: str, values: np.ndarray) -> None:
         )
 
 
+def _without_booleans(values: np.ndarray) -> np.ndarray:
+    """Return objects as numbers where all are booleans, which were told to be numbers."""
+    are_booleans = values.dtype == object and all(isinstance(value, bool) for value in values)
+    return values.astype(np.float64) if are_booleans else values
+
+
 def _read(name: str, values: np.ndarray, dtype: str, told: Support | Category | None) -> Column:
     if isinstance(told, Category) or (told is None and values.dtype.kind in "bUO"):
         return _read_category(name, values, dtype)
+    values = _without_booleans(values)
     check_values(name, values)
     x = values.astype(np.float64)
     if (x == x[0]).all():
@@ -221,7 +251,7 @@ def _read_category(name: str, values: np.ndarray, dtype: str) -> Column:
             f"{len(levels)} rows, such as {found[:3]}. Drop it if it names rows, or merge levels."
         )
     column = Column(name, "category", dtype=dtype, levels=tuple(found))
-    rare = sum(levels.count(level) < 5 for level in found)
+    rare = sum(count < 5 for count in collections.Counter(levels).values())
     remarks = (f"{rare} levels with fewer than 5 rows",) if rare else ()
     return dataclasses.replace(column, remarks=remarks)
 
@@ -240,9 +270,11 @@ def _guess(name: str, x: np.ndarray, is_integer: bool) -> Support:
     if whole and high - low <= _MAX_INTEGER_RANGE:
         # An end that many rows reach is one of the scale, such as that of a rating.
         at_low, at_high = ((x == end).mean() >= _AT_AN_END for end in (low, high))
-        start = int(low) if at_low and at_high else 0 if low >= 0 else None
+        is_near_zero = low >= 0 and high <= _MAX_INTEGER_RANGE
+        start = int(low) if at_low and at_high else 0 if is_near_zero else None
         return supports.integer(start, int(high) if at_low and at_high else None)
-    if low <= 0:
+    # Far from its end, a column is as good as without, and float32 keeps its values apart.
+    if low <= 0 or low > _FAR_FROM_END * _robust_deviation(x):
         return supports.real()
     candidates = {supports.positive(): x, supports.log_scale(): np.log(x)}
     slopes = {supports.positive(): np.zeros_like(x), supports.log_scale(): -np.log(x)}
@@ -281,6 +313,11 @@ def _scaled(name: str, x: np.ndarray, dtype: str, told: Support) -> Column:
             return Column(name, "real", low, high, float(np.median(x)), spread, dtype)
         case supports.Positive():
             return Column(name, "positive", low, high, 0.0, spread, dtype)
+        case supports.LogScale() if np.log10(x.max()) - np.log10(x.min()) > _MAX_DECADES:
+            raise ValueError(
+                f"Column {name!r} must lie within {_MAX_DECADES} powers of ten; got values from "
+                f"{x.min():g} to {x.max():g}. Take its logarithm."
+            )
         case supports.LogScale():
             middle = float(np.exp(np.median(np.log(x))))
             return Column(name, "log_scale", low, high, 0.0, middle, dtype)
@@ -310,12 +347,13 @@ def _robust_deviation(x: np.ndarray) -> float:
 
 def _remarks(column: Column, x: np.ndarray) -> Sequence[str]:
     remarks: list[Any] = []
-    if column.kind not in ("integer", "circle"):
+    if column.kind != "integer":
         values, counts = np.unique(x, return_counts=True)
         if counts.max() > max(_TIED * len(x), 5):
             remarks.append(
                 f"{counts.max()} rows share {values[counts.argmax()]:g}: a code, or rounded?"
             )
+    if column.kind not in ("integer", "circle"):
         z = np.log(x) if column.kind == "log_scale" else x
         far = np.abs(z - np.median(z)) > _FAR * _robust_deviation(z)
         if far.any():

@@ -3,6 +3,7 @@
 import functools
 import math
 import os
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import jax
@@ -14,13 +15,14 @@ from distrax_flows._core.checks import check_positive_int
 from distrax_flows._core.keys import as_key
 from distrax_flows.functional.flow import Flow, Params
 from distrax_flows.saving import LoadError, load, save
+from distrax_flows.tables._columns import Column
 from distrax_flows.tables._frames import as_frame, from_columns
 from distrax_flows.tables._model import TableSpec
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-__all__ = ["TableDensity", "TableInterrupted", "pad", "padded_size"]
+__all__ = ["TableDensity", "TableInterrupted", "log_prob_of_rows", "pad", "padded_size"]
 
 _MIN_CHUNK, _CHUNK = 256, 4_096  # rows evaluated together
 _NUM_NOISE = 16  # samples of the noise of integers, per row
@@ -67,8 +69,8 @@ class TableDensity:
 
         A density per unit of each column of numbers, times the probability of categories and
         integers. Rows outside the support have -inf. With integers it is a lower bound, tight up to
-        noise: the logarithm of a mean over 16 samples of the noise that makes them continuous, the
-        same ones in each call.
+        noise: the logarithm of a mean over 16 samples of the noise that makes them continuous. They
+        depend on the place of the row in the table.
 
         Args:
             data: a table with the columns that were fitted, in any order; others are ignored.
@@ -77,18 +79,10 @@ class TableDensity:
             ValueError: a column is missing, has missing values, or an unknown level.
         """
         numbers, levels = self._encode(data)
-        has_integers = any(column.kind == "integer" for column in self.spec.numbers)
-        keys = jax.random.split(jax.random.key(0), _NUM_NOISE if has_integers else 1)
         context = self.spec.categories.one_hot(levels) if self.spec.categories.order else None
-        parts = []
-        for start in range(0, len(numbers), _CHUNK):
-            rows = numbers[start : start + _CHUNK]
-            size = min(_CHUNK, padded_size(len(rows)))
-            given = None if context is None else pad(context[start : start + _CHUNK], size)
-            log_prob = _log_prob(self.flow, self.params, pad(rows, size), given, keys)
-            parts.append(np.asarray(log_prob, np.float64)[: len(rows)])
+        log_prob = log_prob_of_rows(self.spec, self.params, numbers, context)
         scales = sum(math.log(column.scale) for column in self.spec.numbers)
-        return np.concatenate(parts) - scales + self.spec.categories.log_prob(levels)
+        return log_prob - scales + self.spec.categories.log_prob(levels)
 
     def score(self, data: Any) -> float:
         """Return the mean log-density of the rows, in nats: higher is better.
@@ -99,7 +93,10 @@ class TableDensity:
         return float(self.log_prob(data).mean())
 
     def sample(self, num: int = 1, *, key: jax.Array | int) -> Any:
-        """Return a table of samples, of the library, columns and dtypes of the one fitted.
+        """Return a table of samples, of the library and columns of the one fitted.
+
+        Columns have their dtypes, or NumPy's of that kind; numbers are rounded for those of
+        integers, and enumerations have the levels that were there.
 
         Args:
             num: number of rows.
@@ -108,19 +105,17 @@ class TableDensity:
         num = check_positive_int("num", num)
         flow_key, order_key = jax.random.split(as_key(key))
         rng = np.random.default_rng(np.asarray(jax.random.key_data(order_key)))
-        levels = self.spec.categories.sample(rng, num)
-        # Each flow samples its share of the rows, which are independent of their order.
+        # Each flow samples as many rows; of all, a random choice is kept.
         share = -(-num // self.num_members)
-        size = padded_size(share)
+        total, size = share * self.num_members, padded_size(share)
+        levels = self.spec.categories.sample(rng, total)
         context = None
         if self.spec.categories.order:
-            one_hot = self.spec.categories.one_hot(levels)
-            padded = pad(one_hot, share * self.num_members)
-            context = padded.reshape(self.num_members, share, -1)
+            context = self.spec.categories.one_hot(levels).reshape(self.num_members, share, -1)
             context = np.pad(context, ((0, 0), (0, size - share), (0, 0)), mode="edge")
         keys = jax.random.split(flow_key, self.num_members)
         samples = np.asarray(_sample(self.flow, self.params, keys, size, context))
-        numbers = samples[:, :share].reshape(-1, samples.shape[-1])[:num]
+        numbers = samples[:, :share].reshape(total, -1)
         values = dict(
             zip(
                 [column.name for column in self.spec.numbers],
@@ -131,7 +126,7 @@ class TableDensity:
         categories = [column for column in self.spec.columns if column.is_category]
         for column, numbers_of in zip(categories, levels.T, strict=True):
             values[column.name] = column.decode(numbers_of)
-        order = rng.permutation(num)
+        order = rng.permutation(total)[:num]
         table = {column.name: values[column.name][order] for column in self.spec.columns}
         return from_columns(table, self.spec.columns, self.spec.library)
 
@@ -150,7 +145,7 @@ class TableDensity:
 
         samples = self.sample(num, key=key)
         return corner(
-            *(self._as_numbers(table)[:num] for table in (data, samples)),
+            *(_some(self._as_numbers(table), num) for table in (data, samples)),
             names=[column.name for column in self.spec.columns[:_MAX_PANELS]],
             labels=["data", "samples"],
         )
@@ -200,13 +195,7 @@ class TableDensity:
 
     def _encode(self, data: Any) -> tuple[Float[np.ndarray, "N D"], np.ndarray]:
         """Return numbers in float32, and levels, of a table."""
-        columns = as_frame(data, [column.name for column in self.spec.columns]).columns
-        missing = [column.name for column in self.spec.columns if column.name not in columns]
-        if missing:
-            raise ValueError(
-                f"`data` must have the columns that were fitted; got {list(columns)}, without "
-                f"{missing}."
-            )
+        columns = _columns_of(data, self.spec.columns)
         coded = {column.name: column.encode(columns[column.name]) for column in self.spec.columns}
         num = len(next(iter(coded.values())))
         numbers = [coded[column.name] for column in self.spec.numbers]
@@ -218,7 +207,7 @@ class TableDensity:
 
     def _as_numbers(self, data: Any) -> Float[np.ndarray, "N D"]:
         shown = self.spec.columns[:_MAX_PANELS]
-        columns = as_frame(data, [column.name for column in shown]).columns
+        columns = _columns_of(data, shown)
         coded = [
             column.encode(columns[column.name]) if column.is_category else columns[column.name]
             for column in shown
@@ -239,6 +228,39 @@ class TableInterrupted(KeyboardInterrupt):
     def __init__(self, message: str, density: TableDensity):
         super().__init__(message)
         self.density = density
+
+
+def _columns_of(data: Any, columns: Sequence[Column]) -> Mapping[str, np.ndarray]:
+    """Return the columns of a table, at least those named."""
+    names = [column.name for column in columns]
+    found = as_frame(data, names).columns
+    missing = [name for name in names if name not in found]
+    if missing:
+        raise ValueError(
+            f"`data` must have the columns that were fitted; got a table without {missing}."
+        )
+    return found
+
+
+def _some(rows: np.ndarray, num: int) -> np.ndarray:
+    """Return at most `num` rows, chosen at random."""
+    return rows[np.random.default_rng(0).permutation(len(rows))[:num]]
+
+
+def log_prob_of_rows(
+    spec: TableSpec, params: Params, x: np.ndarray, context: np.ndarray | None
+) -> Float[np.ndarray, " N"]:
+    """Return log-densities of coded rows under the average of flows."""
+    has_integers = any(column.kind == "integer" for column in spec.numbers)
+    keys = jax.random.split(jax.random.key(0), _NUM_NOISE if has_integers else 1)
+    parts = []
+    for start in range(0, len(x), _CHUNK):
+        rows = x[start : start + _CHUNK]
+        size = min(_CHUNK, padded_size(len(rows)))
+        given = None if context is None else pad(context[start : start + _CHUNK], size)
+        log_prob = _log_prob(spec.flow(), params, pad(rows, size), given, keys)
+        parts.append(np.asarray(log_prob, np.float64)[: len(rows)])
+    return np.concatenate(parts)
 
 
 def padded_size(num: int) -> int:

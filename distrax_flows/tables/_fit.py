@@ -2,7 +2,6 @@
 
 import dataclasses
 import difflib
-import math
 import sys
 import time
 from collections.abc import Mapping, Sequence
@@ -18,7 +17,13 @@ from distrax_flows.functional.flow import Params
 from distrax_flows.supports import Support
 from distrax_flows.tables._categories import fit_categories
 from distrax_flows.tables._columns import Category, read_columns
-from distrax_flows.tables._density import TableDensity, TableInterrupted, pad, padded_size
+from distrax_flows.tables._density import (
+    TableDensity,
+    TableInterrupted,
+    log_prob_of_rows,
+    pad,
+    padded_size,
+)
 from distrax_flows.tables._frames import as_frame
 from distrax_flows.tables._mixture import MixtureSize, choose_mixture, fit_mixture
 from distrax_flows.tables._model import TableSpec, with_location, with_mixture
@@ -106,6 +111,11 @@ def fit_table(
             f"{[column.name for column in found]}. Their joint frequencies are a density already."
         )
     recipe = _changed(recipe_for(frame.num_rows, len(found)), changes)
+    if recipe.num_members > frame.num_rows // 2:
+        raise ValueError(
+            f"`num_members` must be at most half the number of rows, {frame.num_rows // 2}; got "
+            f"num_members={recipe.num_members}."
+        )
     coded = {column.name: column.encode(frame.columns[column.name]) for column in found}
     categories = [column for column in found if column.is_category]
     levels = np.stack(
@@ -117,6 +127,7 @@ def fit_table(
     spec = TableSpec(found, tree, recipe, 1, True, frame.library)
     init_key, fold_key, *keys = jax.random.split(as_key(key), 2 + recipe.num_members)
     folds = _folds(frame.num_rows, recipe.num_members, fold_key)
+    _check_folds(spec, x, folds)
     spec = dataclasses.replace(spec, standardize=_standardization(spec, x))
     start = _start(spec, x, context, init_key)
     size = MixtureSize(1, 0.0)
@@ -131,9 +142,13 @@ def fit_table(
         if fits[-1].interrupted:
             break
     # What the flows' scores lack: units, and the categories.
-    rest = tree.log_prob(levels).mean() - sum(np.log(column.scale) for column in spec.numbers)
+    held_out = [
+        fit_categories(np.delete(levels, fold, axis=0), tree.num_levels).log_prob(levels[fold])
+        for fold in folds[: len(fits)]
+    ]
+    rest = np.concatenate(held_out).mean() - sum(np.log(c.scale) for c in spec.numbers)
     facts = {
-        "held-out log-likelihood, nats per row": np.mean([fit.after for fit in fits]) + rest,
+        "validation log-likelihood, nats per row": np.mean([fit.after for fit in fits]) + rest,
         "that of the start": np.mean([fit.before for fit in fits]) + rest,
         "rows": frame.num_rows,
         "seconds": time.perf_counter() - started,
@@ -174,6 +189,17 @@ def _order(num_rows: int, key: jax.Array) -> np.ndarray:
     return np.random.default_rng(np.asarray(jax.random.key_data(key))).permutation(num_rows)
 
 
+def _check_folds(spec: TableSpec, x: np.ndarray, folds: Sequence[np.ndarray]) -> None:
+    """Raise if a column varies in held-out rows only, before any member is trained."""
+    for column, values in zip(spec.numbers, x.T, strict=True):
+        if any(np.ptp(np.delete(values, fold)) == 0 for fold in folds):
+            raise ValueError(
+                f"Column {column.name!r} must vary in more rows: all that differ were held out "
+                f"together. Make it a category, `columns={{{column.name!r}: tables.category()}}`, "
+                "or drop it."
+            )
+
+
 class _Start(NamedTuple):
     """Initial parameters, and some rows mapped to the base by them."""
 
@@ -181,7 +207,6 @@ class _Start(NamedTuple):
     rows: np.ndarray  # `[S]`, their numbers
     # Values of the columns that are not on circles; without what is linear in the categories.
     z: Float[np.ndarray, "S L"]
-    log_det: Float[np.ndarray, " S"]  # with the log-density of the circles
 
 
 def _start(spec: TableSpec, x: np.ndarray, context: np.ndarray | None, key: jax.Array) -> _Start:
@@ -191,17 +216,15 @@ def _start(spec: TableSpec, x: np.ndarray, context: np.ndarray | None, key: jax.
     params = flow.init(key, x[some], None if context is None else context[some])
     context = None if context is None else context[rows]
     size = padded_size(len(rows))
-    z, log_det = flow.inverse(
+    z, _ = flow.inverse(
         params, pad(x[rows], size), None if context is None else pad(context, size), key=key
     )
-    z, log_det = (np.asarray(y, float)[: len(rows)] for y in (z, log_det))
-    num_circles = len(spec.numbers) - spec.num_lines
-    log_det, z = log_det - num_circles * math.log(2 * math.pi), z[:, : spec.num_lines]
+    z = np.asarray(z, np.float64)[: len(rows), : spec.num_lines]
     if context is not None and spec.num_lines:
         ones = context.astype(float)
         location = np.linalg.solve(ones.T @ ones + np.eye(ones.shape[1]), ones.T @ z)
         params, z = with_location(params, location), z - ones @ location
-    return _Start(params, rows, z, log_det)
+    return _Start(params, rows, z)
 
 
 def _standardization(spec: TableSpec, x: np.ndarray) -> bool | str:
@@ -232,14 +255,11 @@ def _fit_member(
 ) -> _Member:
     """Fit a member; after Ctrl-C, what it has reached."""
     recipe, params = spec.recipe, start.params
-    is_held_out = np.isin(start.rows, fold)
-    log_probs = start.log_det[is_held_out]
     if spec.num_lines:
-        mixture = fit_mixture(start.z[~is_held_out], size)
+        mixture = fit_mixture(start.z[~np.isin(start.rows, fold)], size)
         params = with_mixture(params, mixture.weights_, mixture.means_, mixture.covariances_)
-        log_probs = log_probs + mixture.score_samples(start.z[is_held_out])
     train = np.delete(x, fold, axis=0)
-    validation = (x[fold],) if context is None else (x[fold], context[fold])
+    validation = x[fold], None if context is None else context[fold]
     interrupted = ""
     try:
         fitted = fit(
@@ -250,7 +270,7 @@ def _fit_member(
             context=None if context is None else np.delete(context, fold, axis=0),
             num_steps=recipe.num_steps,
             batch_size=min(recipe.batch_size, 1 << (len(train).bit_length() - 1)),
-            validation=validation,
+            validation=validation if context is not None else x[fold],
             patience=recipe.patience,
             eval_every=recipe.eval_every,
             ema_decay=recipe.ema_decay,
@@ -261,8 +281,11 @@ def _fit_member(
         )
     except FitInterrupted as interrupt:
         fitted, interrupted = interrupt.fit, str(interrupt)
-    before = float(log_probs.mean())
-    after = -float(fitted.history.validation_loss.min(initial=np.inf))
+    # Of the same rows, with the same noise of integers.
+    before, after = (
+        float(log_prob_of_rows(spec, jax.tree.map(lambda leaf: leaf[None], p), *validation).mean())
+        for p in (params, fitted.params)
+    )
     if after > before:
         return _Member(fitted.params, after, before, interrupted)
     return _Member(params, before, before, interrupted)

@@ -47,15 +47,16 @@ def as_frame(data: Any, names: Collection[str] | None = None) -> Frame:
     if isinstance(data, np.ndarray | jax.Array):
         frame = _of_array(np.asarray(data))
     elif isinstance(data, Mapping):
-        columns = {str(name): np.asarray(values) for name, values in data.items()}
-        frame = Frame(columns, {name: str(x.dtype) for name, x in columns.items()}, "mapping")
+        frame = _of_arrays({str(name): np.asarray(x) for name, x in data.items()}, "mapping")
     else:
         frame = _of_data_frame(data, names)
-    if not frame.columns or frame.num_rows == 0:
+    if (not frame.columns and names is None) or (frame.columns and frame.num_rows == 0):
         raise ValueError(
             f"`data` must have rows and columns; got {len(frame.columns)} columns of "
             f"{frame.num_rows if frame.columns else 0} rows."
         )
+    if not frame.columns:
+        return frame
     lengths = {name: values.shape for name, values in frame.columns.items()}
     if len(set(lengths.values())) > 1 or len(next(iter(lengths.values()))) != 1:
         raise ValueError(f"`data` must have columns of one length; got shapes {lengths}.")
@@ -98,7 +99,11 @@ def _of_array(array: np.ndarray) -> Frame:
             f"`data` must be a matrix `[N, D]`; got shape {array.shape}. A single column is "
             "`x[:, None]`."
         )
-    library = "structured array" if array.dtype.names else "matrix"
+    return _of_arrays(columns, "structured array" if array.dtype.names else "matrix")
+
+
+def _of_arrays(arrays: Mapping[str, np.ndarray], library: str) -> Frame:
+    columns = {name: _as_numbers(x) if x.dtype == object else x for name, x in arrays.items()}
     return Frame(columns, {name: str(x.dtype) for name, x in columns.items()}, library)
 
 
@@ -118,7 +123,7 @@ def _of_data_frame(data: Any, wanted: Collection[str] | None) -> Frame:
     for name in frame.columns:
         if wanted is not None and str(name) not in wanted:
             continue
-        series, dtype = frame[name], frame.schema[name]
+        series, dtype = frame.get_column(name), frame.schema[name]
         if dtype.is_numeric():
             has_nulls = bool(series.is_null().any())
             is_wide = has_nulls or not (dtype.is_integer() or dtype.is_float())
@@ -132,15 +137,31 @@ def _of_data_frame(data: Any, wanted: Collection[str] | None) -> Frame:
         else:
             values = np.empty(len(series), object)
             values[:] = series.to_list()
+            values[series.is_null().to_numpy()] = None
+            if dtype == nw.Object:
+                values = _as_numbers(values)
         columns[str(name)] = values
         dtypes[str(name)] = str(dtype)
     return Frame(columns, dtypes, frame.implementation.value)
 
 
+def _as_numbers(values: np.ndarray) -> np.ndarray:
+    """Return objects as floats where all are numbers; else as objects of Python."""
+    plain = [value.item() if isinstance(value, np.generic) else value for value in values]
+    if all(isinstance(value, int | float) and not isinstance(value, bool) for value in plain):
+        return np.array(plain, np.float64)
+    objects = np.empty(len(plain), object)
+    objects[:] = plain
+    return objects
+
+
 def _narwhals_dtype(column: Column) -> Any:
     nw = _narwhals()
+    if column.dtype.startswith("Decimal"):
+        return nw.Float64
     if column.dtype.startswith("Enum"):
-        return nw.Enum([str(level) for level in column.levels])
+        are_names = all(isinstance(level, str) for level in column.levels)
+        return nw.Enum(list(column.levels)) if are_names else nw.Categorical
     return getattr(nw, column.dtype.split("(")[0])
 
 

@@ -28,15 +28,17 @@ def draw_gains(path: Path, rows: Sequence[Row]) -> None:
             gains = np.array([float(row[f"gain_{estimator}"]) for row in found])
             errors = np.array([float(row[f"gain_{estimator}_stderr"]) for row in found])
             offsets = place + 0.12 * (np.arange(len(found)) - (len(found) - 1) / 2)
-            is_shown, color = gains <= _LIMIT, _COLORS[estimator]
+            is_shown, color = (gains >= -1) & (gains <= _LIMIT), _COLORS[estimator]
             ax.errorbar(
                 *(y[is_shown] for y in (offsets, gains, 2 * errors)), fmt="o", color=color, ms=4
             )
-            ax.plot(offsets[~is_shown], np.full((~is_shown).sum(), _LIMIT), "^", color=color, ms=5)
+            for is_beyond, end, marker in ((gains > _LIMIT, _LIMIT, "^"), (gains < -1, -1, "v")):
+                ends = np.full(is_beyond.sum(), end)
+                ax.plot(offsets[is_beyond], ends, marker, color=color, ms=5)
         ax.axhline(0.0, color="0.6", linewidth=0.8)
         ax.set_xticks(range(len(ESTIMATORS)), ESTIMATORS, fontsize=7)
         ax.set_xlim(-0.5, len(ESTIMATORS) - 0.5)
-        ax.set_ylim(-1.0, _LIMIT + 0.3)
+        ax.set_ylim(-1.3, _LIMIT + 0.3)
         ax.set_title(name.replace("_", " "), fontsize=8)
     axes.flat[0].set_ylabel("gain of fit_table, nats per row", fontsize=8)
     plotting.save_png(path, figure)
