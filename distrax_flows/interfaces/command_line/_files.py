@@ -161,7 +161,7 @@ def _read_npz(content: bytes) -> pl.DataFrame:
 def _read_fits(content: bytes) -> pl.DataFrame:
     """Return the first table of a FITS file."""
     try:
-        from astropy.table import Table
+        from astropy.table import Table  # pyright: ignore[reportMissingImports]
     except ImportError as error:
         raise ImportError("Files in .fits format need astropy: `pip install astropy`.") from error
     table = Table.read(io.BytesIO(content), format="fits")
