@@ -309,6 +309,7 @@ CASES = [
     ),
     Case("exp", (), 0, lambda raw: bij.Exp(), points=(-80.0, 80.0), domain=(-6.0, 6.0)),
     Case("softplus", (), 0, lambda raw: bij.Softplus(), points=(-80.0, 1e4), domain=(-6.0, 6.0)),
+    Case("sinh", (), 0, lambda raw: bij.Sinh(), points=(-80.0, 80.0), domain=(-6.0, 6.0)),
     Case("logit", (), 0, lambda raw: bij.Logit(-4.0, 4.0), domain=(-3.75, 3.75)),
     Case("additive", (), 1, families.additive().bijector, batched=True),
     Case("affine", (), 2, _AFFINE.bijector, batched=True),

@@ -13,6 +13,7 @@ from distrax_flows import (
     Exp,
     LogisticMixtureCDF,
     Logit,
+    Sinh,
     Softplus,
     SumOfSquares,
     families,
@@ -229,6 +230,43 @@ class TestExp:
         np.testing.assert_allclose(density.prob(y), stats.lognorm.pdf(y, 1.0), rtol=1e-9)
 
 
+class TestSinh:
+    def test_is_numpys(self, x64):
+        x = np.linspace(-50.0, 50.0, 101)
+        y, log_det = Sinh().forward_and_log_det(x)
+        np.testing.assert_allclose(y, np.sinh(x), rtol=1e-14)
+        np.testing.assert_allclose(log_det, np.log(np.cosh(x)), rtol=1e-13, atol=1e-15)
+        x_again, log_det_back = Sinh().inverse_and_log_det(y)
+        np.testing.assert_allclose(x_again, x, rtol=1e-13)
+        np.testing.assert_allclose(log_det_back, -log_det, rtol=1e-13, atol=1e-15)
+
+    @pytest.mark.parametrize("dtype", [np.float32, np.float64])
+    def test_is_accurate_from_the_smallest_to_the_largest_number(self, dtype, x64):
+        info = np.finfo(dtype)
+        y = np.geomspace(4 * float(info.tiny), float(info.max) / 4, 2001).astype(dtype)
+        y = np.concatenate([-y, [0.0], y]).astype(dtype)
+        x, log_det = jax.jit(Sinh().inverse_and_log_det)(y)
+        assert x.dtype == log_det.dtype == dtype
+        expected = np.arcsinh(y.astype(np.longdouble))
+        np.testing.assert_allclose(x, expected, rtol=8 * info.eps)
+        log_slope = np.logaddexp(expected, -expected) - np.log(np.longdouble(2))
+        np.testing.assert_allclose(log_det, -log_slope, rtol=8 * info.eps, atol=2 * info.eps)
+        slope = jax.vmap(jax.grad(Sinh().inverse))(y)
+        np.testing.assert_allclose(
+            slope, 1 / np.hypot(1, y.astype(np.longdouble)), rtol=8 * info.eps, atol=info.tiny
+        )
+
+    def test_stays_finite_far_out(self):
+        y, log_det = Sinh().forward_and_log_det(jnp.array([-1e4, 1e4]))
+        np.testing.assert_allclose(np.abs(y), np.finfo(np.float32).max / 2, rtol=1e-2)
+        np.testing.assert_allclose(log_det, 1e4 - np.log(2), rtol=1e-6)
+
+    def test_density_of_a_normal_variable(self, x64):
+        density = distrax.Transformed(distrax.Normal(jnp.zeros(()), jnp.ones(())), Sinh())
+        y = np.linspace(-30.0, 30.0, 31)
+        np.testing.assert_allclose(density.prob(y), stats.johnsonsu.pdf(y, 0.0, 1.0), rtol=1e-9)
+
+
 class TestSoftplus:
     def test_is_scipys(self, x64):
         x = np.linspace(-50.0, 50.0, 101)
@@ -295,8 +333,8 @@ OUTSIDE = {
 
 @pytest.mark.parametrize(
     "bijector",
-    [Exp(), Softplus(), Softplus(5.0), Logit(), Logit(-3.0, 5.0)],
-    ids=["exp", "softplus", "softplus_above", "logit", "wide_logit"],
+    [Exp(), Sinh(), Softplus(), Softplus(5.0), Logit(), Logit(-3.0, 5.0)],
+    ids=["exp", "sinh", "softplus", "softplus_above", "logit", "wide_logit"],
 )
 def test_gradients_are_finite_far_out(bijector):
     x = jnp.array([-1e4, -100.0, -1.0, 0.0, 1.0, 100.0, 1e4])

@@ -10,7 +10,17 @@ import pytest
 from test_modules import jittered
 
 import distrax_flows as dxf
-from distrax_flows.supports import above, below, circle, interval, log_scale, positive, real
+from distrax_flows.supports import (
+    above,
+    asinh_scale,
+    below,
+    circle,
+    integer,
+    interval,
+    log_scale,
+    positive,
+    real,
+)
 
 OPTIONS = {"num_layers": 2, "hidden_sizes": (8,)}
 
@@ -23,6 +33,7 @@ WINDOWS = {
     "Positive": (-1.0, 60.0),
     "LogScale": (-1.0, 60.0),
     "Above": (-3.0, 57.0),
+    "AsinhScale": (-100.0, 100.0),
     "Below": (-57.0, 4.0),
     "Interval": (-1.5, 2.5),
 }
@@ -64,6 +75,8 @@ def midpoints(support, num):
         ("realnvp", (interval(-1.0, 2.0),)),
         ("realnvp", (log_scale(),)),
         ("realnvp", (above(-2.0),)),
+        ("realnvp", (asinh_scale(),)),
+        ("realnvp", (asinh_scale(above(-2.0)),)),
         ("realnvp", (below(3.0),)),
         ("maf", (positive(), interval(-1.0, 2.0))),
         ("nsf_coupling", (circle(),)),
@@ -184,6 +197,10 @@ def test_standardisation_comes_after_the_map_to_the_line():
             ValueError,
             "`low` must be less than `high`, both finite; got low=1.0, high=1.0",
         ),
+        (lambda: asinh_scale(circle()), ValueError, "`support` must be no circle"),
+        (lambda: asinh_scale(scale=0.0), ValueError, "`scale` must be"),
+        (lambda: asinh_scale(loc=float("nan")), ValueError, "`loc` must be a finite number"),
+        (lambda: asinh_scale("real"), TypeError, "`support` must be a support such as"),
         (lambda: circle(0.0, float("inf")), ValueError, "`low` must be less than `high`"),
         (lambda: above(float("nan")), ValueError, "`low` must be a finite number; got low=nan"),
         (lambda: below(float("inf")), ValueError, "`high` must be a finite number; got high=inf"),
@@ -202,9 +219,11 @@ def test_errors(support, error, message):
         dxf.Softplus(),
         dxf.Softplus(100.0),
         below(-100.0).bijector(),
+        asinh_scale(above(-100.0)).bijector(),
+        asinh_scale(interval(-100.0, 0.0)).bijector(),
         distrax.Inverse(dxf.Logit(-4.0, 4.0)),
     ],
-    ids=["exp", "softplus", "above", "below", "interval"],
+    ids=["exp", "softplus", "above", "below", "asinh_above", "asinh_interval", "interval"],
 )
 @pytest.mark.parametrize("x", [-200.0, -90.0, -30.0, 30.0, 90.0, 1e4])
 def test_draws_do_not_round_to_the_ends(bijector, x):
@@ -215,3 +234,27 @@ def test_draws_do_not_round_to_the_ends(bijector, x):
     assert np.isfinite(
         jax.grad(lambda x: bijector.inverse_log_det_jacobian(bijector.forward(x)))(x)
     )
+
+
+def test_tails_are_exponential_instead_of_powers():
+    """A Cauchy variable seen through asinh has the tails of a hyperbolic secant."""
+    x = 100 + 5 * np.random.default_rng(0).standard_cauchy(200_000).astype(np.float32)
+    z = asinh_scale(loc=100.0, scale=5.0).bijector().inverse(x)
+    share_beyond = np.array([(np.abs(z) > limit).mean() for limit in (3.0, 5.0)])
+    expected = 2 - 4 / np.pi * np.arctan(np.exp([3.0, 5.0]))
+    np.testing.assert_allclose(share_beyond, expected, rtol=0.1)
+
+
+def test_counts_over_orders_of_magnitude_stay_integers():
+    flow = dxf.transform(
+        lambda: dxf.flows.maf(1, support=asinh_scale(integer(0)), standardize=True, **OPTIONS)
+    )
+    x = np.floor(np.exp(np.random.default_rng(0).normal(3, 2, (500, 1)))).astype(np.float32)
+    params = flow.init(0, x)
+    sample, log_prob = flow.sample_and_log_prob(params, 1, (500,))
+    np.testing.assert_array_equal(sample, np.floor(sample))
+    assert sample.min() >= 0
+    assert np.isfinite(log_prob).all()
+    np.testing.assert_array_equal(flow.log_prob(params, x - 0.5, key=2), -np.inf)
+    # Of the kind of the data, without training.
+    np.testing.assert_allclose(np.log1p(sample).mean(), np.log1p(x).mean(), atol=0.3)

@@ -83,6 +83,36 @@ def test_kinds_follow_names_and_values(name, values, kind, low, high):
 
 
 @pytest.mark.parametrize(
+    ("name", "is_heavy"),
+    [
+        ("normal", False),
+        ("two_modes", False),
+        ("uniform", False),
+        ("student_t", True),
+        ("returns", True),
+        ("counts", True),
+        ("incomes", False),
+        ("few_counts", False),
+    ],
+)
+def test_heavy_tails_are_recognised(name, is_heavy):
+    rng = np.random.default_rng(0)
+    values = {
+        "normal": rng.normal(5.0, 3.0, 200),
+        "two_modes": rng.normal(0, 1, 200) - 5.0 * (np.arange(200) % 2),
+        "uniform": rng.uniform(-1.0, 1.0, 200),
+        "student_t": 1e4 + 100 * rng.standard_t(2.0, 200),
+        "returns": rng.standard_cauchy(200),
+        "counts": np.exp(rng.normal(3.0, 2.0, 200)).astype(int),
+        "incomes": np.exp(rng.normal(8.0, 1.0, 200)),
+        "few_counts": rng.poisson(2.0, 200),
+    }
+    (column,) = columns_of(**{name: values[name]})
+    assert (column.tails is not None) == is_heavy
+    assert column.describe().endswith("asinh scale") == is_heavy
+
+
+@pytest.mark.parametrize(
     "support",
     [
         supports.real(),
@@ -95,6 +125,9 @@ def test_kinds_follow_names_and_values(name, values, kind, low, high):
         supports.integer(-1, 9),
         supports.integer(None, 9),
         supports.integer(),
+        supports.asinh_scale(),
+        supports.asinh_scale(supports.above(-1.0)),
+        supports.asinh_scale(supports.integer(0)),
     ],
     ids=str,
 )
@@ -420,3 +453,22 @@ def test_told_kinds_win():
 def test_recipes_are_alike_for_close_sizes():
     assert tables.recipe_for(143, 13) == tables.recipe_for(160, 13)
     assert tables.recipe_for(100, 5).hidden_sizes < tables.recipe_for(100_000, 5).hidden_sizes
+
+
+@pytest.mark.slow
+def test_samples_beside_heavy_tails_stay_near_the_data():
+    """Linear maps between layers add what is far out in one column to the logarithm of another."""
+    rng = np.random.default_rng(0)
+    log_decay = rng.normal(0.0, 2.0, 400)
+    residual = rng.standard_t(1.5, 400) * (1 + np.exp(0.2 * log_decay))
+    frame = {"decay": np.exp(log_decay), "residual": residual}
+    density = dxf.fit_table(pd.DataFrame(frame), num_members=1, num_steps=300, progress=False)
+    assert density.spec.columns[1].tails == (0.0, 1.0)
+    samples = density.sample(20_000, key=0)
+    # 1 of 10,000 normal variables is beyond 3.9 standard deviations.
+    assert np.quantile(np.abs(np.log(samples["decay"])), 0.9999) < 2 * 2.0 * 3.9
+    np.testing.assert_allclose(
+        np.quantile(samples["residual"], [0.1, 0.5, 0.9]),
+        np.quantile(residual, [0.1, 0.5, 0.9]),
+        atol=0.15 * np.ptp(np.quantile(residual, [0.1, 0.9])),
+    )

@@ -21,7 +21,7 @@ from distrax_flows.bijectors.scan_chain import ScanChain
 from distrax_flows.bijectors.spline import RationalQuadraticSpline
 from distrax_flows.bijectors.squeeze import Squeeze
 from distrax_flows.bijectors.sum_of_squares import SumOfSquares
-from distrax_flows.bijectors.support import Exp, Logit, Softplus
+from distrax_flows.bijectors.support import Exp, Logit, Sinh, Softplus
 from distrax_flows.bijectors.sylvester import Sylvester
 from distrax_flows.bijectors.transpose import Transpose
 
@@ -52,6 +52,7 @@ __all__ = [
     "Scale",
     "ScanChain",
     "Shift",
+    "Sinh",
     "Softplus",
     "Squeeze",
     "SumOfSquares",

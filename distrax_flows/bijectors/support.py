@@ -10,7 +10,9 @@ from distrax_flows._core.checks import check_finite, check_range, check_resoluti
 from distrax_flows._core.types import ArrayLike
 from distrax_flows.bijectors._base import Bijector
 
-__all__ = ["Exp", "Logit", "Softplus"]
+__all__ = ["Exp", "Logit", "Sinh", "Softplus"]
+
+_FAR = 1e9  # there asinh x is log 2x in every dtype, and x^2 overflows in none
 
 
 class Exp(Bijector):
@@ -41,10 +43,8 @@ class Exp(Bijector):
     ) -> tuple[Float[Array, "..."], Float[Array, "..."]]:
         """Compute the exponential, and the logarithm of its slope, which is x."""
         x = self._as_events(x)
-        info = jnp.finfo(x.dtype)
-        # Far enough below the logarithm of the largest number that rounding does not overflow.
-        largest = math.log(float(info.max)) * (1 - 2 * float(info.eps))
-        return jnp.maximum(jnp.exp(jnp.minimum(x, largest)), info.tiny), x
+        y = jnp.exp(jnp.minimum(x, _log_largest(x.dtype)))
+        return jnp.maximum(y, jnp.finfo(x.dtype).tiny), x
 
     def inverse_and_log_det(
         self, y: Shaped[ArrayLike, "..."]
@@ -111,6 +111,53 @@ class Softplus(Bijector):
         v = jnp.where(outside, 1, v)
         log_slope = jnp.log(-jnp.expm1(-v))
         return v + log_slope, jnp.where(outside, -jnp.inf, -log_slope)
+
+
+class Sinh(Bijector):
+    """Map of the real line onto itself that stretches both tails: `y = (e^x - e^-x) / 2`.
+
+        log|dy/dx| = log cosh x,   x = asinh y = sign(y) log(|y| + sqrt(y^2 + 1))
+
+    It is the identity near 0 and an exponential far out on either side, so `inverse` shortens the
+    tails of data: what falls off like a power in y falls off exponentially in x. `forward` stays
+    finite: far out (in float32 beyond x = -88 and 88) it returns about the largest number of its
+    dtype.
+
+    Elementwise; both directions are in closed form and cost the same.
+
+    Example:
+        >>> import jax.numpy as jnp
+        >>> bijector = Sinh()
+        >>> print(bijector.inverse(jnp.array([-1e6, 0.01, 1e30])).round(2))
+        [-14.51   0.01  69.77]
+        >>> print(bijector.forward_log_det_jacobian(jnp.array([0.0, 100.0])).round(2))
+        [ 0.   99.31]
+    """
+
+    def __init__(self):
+        super().__init__(event_ndims_in=0)
+
+    def forward_and_log_det(
+        self, x: Shaped[ArrayLike, "..."]
+    ) -> tuple[Float[Array, "..."], Float[Array, "..."]]:
+        """Compute the hyperbolic sine, and the logarithm of its slope, the hyperbolic cosine."""
+        x = self._as_events(x)
+        largest = _log_largest(x.dtype)
+        return jnp.sinh(jnp.clip(x, -largest, largest)), _log_cosh(x)
+
+    def inverse_and_log_det(
+        self, y: Shaped[ArrayLike, "..."]
+    ) -> tuple[Float[Array, "..."], Float[Array, "..."]]:
+        """Compute the inverse hyperbolic sine."""
+        y = self._as_events(y)
+        is_far = jnp.abs(y) > _FAR
+        far = jnp.where(is_far, y, _FAR)
+        x = jnp.where(
+            is_far,
+            jnp.sign(far) * (jnp.log(jnp.abs(far)) + math.log(2)),
+            jnp.arcsinh(jnp.where(is_far, 0, y)),
+        )
+        return x, -_log_cosh(x)
 
 
 class Logit(Bijector):
@@ -190,6 +237,17 @@ class Logit(Bijector):
         most = jnp.minimum(jnp.nextafter(high, low), high - tiny)
         log_det = math.log(size) + jax.nn.log_sigmoid(y) + jax.nn.log_sigmoid(-y)
         return jnp.clip(x, least, most), log_det
+
+
+def _log_largest(dtype):
+    # Far enough below the logarithm of the largest number that rounding does not overflow.
+    info = jnp.finfo(dtype)
+    return math.log(float(info.max)) * (1 - 2 * float(info.eps))
+
+
+def _log_cosh(x):
+    size = jnp.abs(x)
+    return size + jnp.log1p(jnp.exp(-2 * size)) - math.log(2)
 
 
 def _is_zero_or_less(x):

@@ -35,7 +35,7 @@ from distrax_flows.modules import (
     Standardize,
     compose,
 )
-from distrax_flows.supports import Circle, Integer, Support, as_supports, onto
+from distrax_flows.supports import Circle, Support, as_supports, onto
 
 __all__ = ["FlowOptions", "assemble", "check_image_shape"]
 
@@ -201,7 +201,7 @@ def _assemble(
     if family is not None and options.base is None and family.is_affine:
         _warn_of_gaussian(event_shape, len(lines), coupled)
     bijectors: list[distrax.Bijector] = []
-    rounds = [isinstance(support, Integer) for support in supports]
+    rounds = [support.is_integer for support in supports]
     if any(rounds):
         bijectors.append(Rounding(supports, event_ndims))
     if any(support.bijector() is not None for support in supports):

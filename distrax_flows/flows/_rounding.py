@@ -10,7 +10,7 @@ import numpy as np
 from jaxtyping import Array, Float, Shaped
 
 from distrax_flows._core.types import ArrayLike
-from distrax_flows.supports import Integer, Support
+from distrax_flows.supports import Support
 
 __all__ = ["Rounding"]
 
@@ -35,7 +35,7 @@ class Rounding(distrax.Bijector):
         def row(values):
             return np.array(values if event_ndims == 1 else values[0])
 
-        self._rounds = row([isinstance(support, Integer) for support in supports])
+        self._rounds = row([support.is_integer for support in supports])
         self._low = row([support.low for support in supports])
         self._high = row([support.high for support in supports])
 

@@ -5,7 +5,7 @@ from typing import Any, NamedTuple
 import jax.numpy as jnp
 
 from distrax_flows._core.types import Shape
-from distrax_flows.supports import Integer, Support
+from distrax_flows.supports import Support
 
 __all__ = ["Events"]
 
@@ -29,7 +29,7 @@ class Events(NamedTuple):
     @property
     def has_noise(self) -> bool:
         """Whether some dimensions are integers, to which layers add noise."""
-        return self.is_discrete or any(isinstance(support, Integer) for support in self.supports)
+        return self.is_discrete or any(support.is_integer for support in self.supports)
 
     @property
     def integers(self) -> Any:

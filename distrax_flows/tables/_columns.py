@@ -30,6 +30,7 @@ _FAR_FROM_END = 1e3  # robust standard deviations
 _AT_AN_END = 0.05  # share of rows at either end of integers that are bounded
 _TIED = 0.1  # share of rows with one value from which it is worth a remark
 _MAX_DECADES = 60  # float32 has 76
+_HEAVY = 0.1  # nats per row that asinh must gain for tails to be heavy
 _FAR = 20.0  # robust standard deviations from the median at which a value is an outlier
 # Words in the names of columns on circles, and the ranges that their units have.
 _CIRCLES = (
@@ -72,6 +73,7 @@ class Column:
         shift: subtracted from values.
         scale: what values are then divided by.
         dtype: dtype of the column in the frame that was fitted, as its library prints it.
+        tails: `loc` and `scale` of `supports.asinh_scale` if its tails are heavy, else None.
         levels: the values of a category, in order.
         remarks: what a reader should know about the column.
     """
@@ -83,6 +85,7 @@ class Column:
     shift: float = 0.0
     scale: float = 1.0
     dtype: str = "float64"
+    tails: tuple[float, float] | None = None
     levels: tuple[str | int | float | bool, ...] = ()
     remarks: tuple[str, ...] = ()
 
@@ -93,6 +96,10 @@ class Column:
 
     def support(self) -> Support:
         """Return the support of the numbers that the flow sees."""
+        if self.tails is not None:
+            loc, scale = self.tails
+            support = dataclasses.replace(self, tails=None).support()
+            return supports.asinh_scale(support, loc=loc, scale=scale)
         match self.kind:
             case "real":
                 return supports.real()
@@ -160,6 +167,8 @@ class Column:
 
     def describe(self) -> str:
         """Return its kind and range, as `fit_table` prints them."""
+        if self.tails is not None:
+            return dataclasses.replace(self, tails=None).describe() + ", asinh scale"
         if self.is_category:
             shown = ", ".join(map(str, self.levels[:6])) + (", ..." if len(self.levels) > 6 else "")
             return f"category of {len(self.levels)}: {shown}"
@@ -224,6 +233,8 @@ def _read(name: str, values: np.ndarray, dtype: str, told: Support | Category | 
     if told is None:
         told = _guess(name, x, is_integer=values.dtype.kind in "iu")
     column = _scaled(name, x, dtype, told)
+    if column.tails is None and column.kind != "circle":
+        column = dataclasses.replace(column, tails=_heavy_tails(column, x))
     return dataclasses.replace(column, remarks=(*column.remarks, *_remarks(column, x)))
 
 
@@ -294,6 +305,9 @@ def _scaled(name: str, x: np.ndarray, dtype: str, told: Support) -> Column:
             f"`columns[{name!r}]` must be a support such as `supports.positive()`, or "
             f"`tables.category()`; got {told!r}."
         )
+    if isinstance(told, supports.AsinhScale):
+        column = _scaled(name, x, dtype, told.support)
+        return dataclasses.replace(column, tails=(told.loc, told.scale))
     low, high = told.low, told.high
     inside = (x > low) & (x < high)
     if isinstance(told, supports.Circle | supports.Integer):
@@ -343,6 +357,22 @@ def _robust_deviation(x: np.ndarray) -> float:
     """Return the normalised interquartile range, or the standard deviation where that is zero."""
     low, high = np.quantile(x, [0.25, 0.75])
     return float((high - low) / 1.349) or float(x.std())
+
+
+def _heavy_tails(column: Column, x: np.ndarray) -> tuple[float, float] | None:
+    """Return where tails begin, if asinh brings the column much nearer to a Gaussian."""
+    u = column.encode(x) + (0.5 if column.kind == "integer" else 0.0)
+    bijector = column.support().bijector()
+    z = u if bijector is None else np.asarray(bijector.inverse(u.astype(np.float32)), np.float64)
+    gains = {}
+    for loc, scale in ((0.0, 1.0), (np.median(z), _robust_deviation(z))):
+        # Rounded, so that tables of the same kinds share compiled code more often.
+        loc, scale = float(f"{loc:.1g}"), float(f"{scale:.1g}")
+        y = (z - loc) / scale
+        gain = -0.5 * np.log1p(y**2).mean() - np.log(np.arcsinh(y).std() / y.std())
+        gains[loc, scale] = gain
+    best = max(gains, key=lambda tails: gains[tails])
+    return best if gains[best] > _HEAVY else None
 
 
 def _remarks(column: Column, x: np.ndarray) -> Sequence[str]:

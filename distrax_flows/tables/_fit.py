@@ -37,7 +37,6 @@ __all__ = ["fit_table"]
 _MIN_ROWS = 20
 _INIT_ROWS = 2**12  # rows that statistics are taken of
 _MAX_START_ROWS = 2**14  # rows that a mixture is fitted to
-_HEAVY = 3.0  # standard over robust deviation of a heavy tail
 
 
 def fit_table(
@@ -63,11 +62,13 @@ def fit_table(
     | positive | positive, log_scale or interval (0, 1): what makes a Gaussian likeliest |
     | others | real |
 
-    Categories have a joint distribution of their own, a tree of pairwise dependences, and the flow
-    is conditioned on them. The flow starts at a mixture of Gaussians, which cross-validation
-    chooses, behind the supports; training then bends it, as long as the likelihood of held-out rows
-    increases. So few rows get a density no worse than that mixture. Several members each hold out
-    another part of the rows, and their densities are averaged.
+    Columns with heavy tails, and counts over orders of magnitude, are seen through
+    `supports.asinh_scale`, also if their kind was told. Categories have a joint distribution of
+    their own, a tree of pairwise dependences, and the flow is conditioned on them. The flow starts
+    at a mixture of Gaussians, which cross-validation chooses, behind the supports; training then
+    bends it, as long as the likelihood of held-out rows increases. So few rows get a density no
+    worse than that mixture. Several members each hold out another part of the rows, and their
+    densities are averaged.
 
     Equal data and keys give equal densities.
 
@@ -124,11 +125,10 @@ def fit_table(
     x = np.stack([coded[c.name] for c in found if not c.is_category], axis=1).astype(np.float32)
     tree = fit_categories(levels, tuple(len(column.levels) for column in categories))
     context = tree.one_hot(levels) if categories else None
-    spec = TableSpec(found, tree, recipe, 1, True, frame.library)
+    spec = TableSpec(found, tree, recipe, 1, frame.library)
     init_key, fold_key, *keys = jax.random.split(as_key(key), 2 + recipe.num_members)
     folds = _folds(frame.num_rows, recipe.num_members, fold_key)
     _check_folds(spec, x, folds)
-    spec = dataclasses.replace(spec, standardize=_standardization(spec, x))
     start = _start(spec, x, context, init_key)
     size = MixtureSize(1, 0.0)
     if spec.num_lines:
@@ -225,13 +225,6 @@ def _start(spec: TableSpec, x: np.ndarray, context: np.ndarray | None, key: jax.
         location = np.linalg.solve(ones.T @ ones + np.eye(ones.shape[1]), ones.T @ z)
         params, z = with_location(params, location), z - ones @ location
     return _Start(params, rows, z)
-
-
-def _standardization(spec: TableSpec, x: np.ndarray) -> bool | str:
-    """Return "robust" where rows in heavy tails would set the scale."""
-    lines = x[:, [index for index, column in enumerate(spec.numbers) if column.kind == "real"]]
-    low, high = np.quantile(lines, [0.25, 0.75], axis=0)
-    return "robust" if (lines.std(axis=0) > _HEAVY * (high - low) / 1.349).any() else True
 
 
 class _Member(NamedTuple):

@@ -36,7 +36,6 @@ class TableSpec:
         categories: joint distribution of those that are categories.
         recipe: the flow, and how it was trained.
         num_components: Gaussians of the base.
-        standardize: as in `flows.FlowOptions`.
         library: what the data came in, see `Frame`.
         facts: what was measured while fitting, by name.
     """
@@ -45,7 +44,6 @@ class TableSpec:
     categories: CategoryTree
     recipe: Recipe
     num_components: int
-    standardize: bool | str
     library: str
     facts: tuple[tuple[str, float], ...] = ()
 
@@ -69,7 +67,7 @@ class TableSpec:
         It is the same for tables of the same kinds of columns, which so share compiled code.
         """
         columns = tuple(
-            Column("", column.kind, support.low, support.high)
+            Column("", column.kind, support.low, support.high, tails=column.tails)
             for column in self.numbers
             for support in [column.support()]
         )
@@ -114,7 +112,7 @@ def _build(spec: TableSpec, context: Float[Array, "... C"] | None) -> builders.T
         between=_linear,
         context=context,
         base=base,
-        standardize=spec.standardize,
+        standardize=True,
         support=[column.support() for column in spec.numbers],
     )
     if context is None or not size:
