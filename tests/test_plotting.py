@@ -1,8 +1,12 @@
 """Plots show the numbers they are given."""
 
+import io
+import pickle
+
 import jax
 import jax.numpy as jnp
 import numpy as np
+import PIL.Image
 import pytest
 from matplotlib.colors import to_rgb
 
@@ -125,6 +129,14 @@ def test_corner_marks_a_point_of_each_set_in_its_color():
     assert (color, x, y) == (plotting.COLORS[0], 0, 1)
     (color, x, _), (_, _, y) = drawn[2:]
     assert (color, x, y) == (plotting.COLORS[1], 2, 3)
+
+
+def test_notebooks_show_figures():
+    figure, axes = plotting.panels(1, 2, size=2.0, dpi=100)
+    axes[0, 0].plot([0, 1])
+    for shown in (figure, pickle.loads(pickle.dumps(figure))):
+        picture = PIL.Image.open(io.BytesIO(shown._repr_png_()))
+        assert picture.size == (400, 200)
 
 
 def test_slices_show_each_context_in_one_window():

@@ -1,5 +1,7 @@
 """Figures and image files."""
 
+import functools
+import io
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -31,8 +33,8 @@ def panels(
         dpi: dots per inch.
 
     Returns:
-        The figure, which needs no window system and no closing; and its axes, `[num_rows,
-        num_columns]`.
+        The figure, which needs no window system and no closing, and which notebooks show; and its
+        axes, `[num_rows, num_columns]`.
 
     Raises:
         ImportError: matplotlib is missing.
@@ -47,7 +49,15 @@ def panels(
     except ImportError:
         raise ImportError("Plots need matplotlib: `pip install 'distrax_flows[plots]'`.") from None
     figure = Figure(figsize=(size * num_columns, size * num_rows), dpi=dpi, layout="constrained")
+    # Notebooks show figures that pyplot made; this one is asked for its picture instead.
+    vars(figure)["_repr_png_"] = functools.partial(_png, figure)
     return figure, figure.subplots(num_rows, num_columns, squeeze=False)
+
+
+def _png(figure: "Figure") -> bytes:
+    with io.BytesIO() as buffer:
+        figure.savefig(buffer, format="png")
+        return buffer.getvalue()
 
 
 def figure_image(figure: "Figure") -> UInt8[np.ndarray, "H W 3"]:
