@@ -13,7 +13,6 @@ else
   experiments := $(VENV)/.installed-experiments
   dev := $(VENV)/.installed-dev
   release := $(VENV)/.installed-release
-  docs := $(VENV)/.installed-docs
 endif
 
 .PHONY: help toys rotation accelerator test test-slow test-lowest lint format docs release clean
@@ -62,7 +61,7 @@ format: $(dev)
 	$(RUN) -m ruff format .
 
 # One process: Sphinx forks the others (-j), and a fork of a process that runs JAX may hang.
-docs: $(docs)
+docs: $(dev)
 	$(RUN) -m sphinx -W --keep-going -n docs docs/_build/html
 
 release: $(release)
