@@ -38,7 +38,7 @@ __all__ = [
 ]
 
 
-# Means of the components of mixtures at the start of training lie between minus this and this.
+# At the start of training, the means of mixture components lie between minus this and this.
 _SPREAD = 0.5
 
 
@@ -122,7 +122,7 @@ def spline(
         num_bins: bins of each spline, K.
         range_min: lower end of the interval.
         range_max: upper end.
-        boundary_slopes: how slopes at the ends are chosen; see `RationalQuadraticSpline`.
+        boundary_slopes: choice of the slopes at the ends; see `RationalQuadraticSpline`.
 
     Example:
         >>> import jax.numpy as jnp
@@ -142,7 +142,7 @@ def bernstein(degree: int = 16, range_min: float = -5.0, range_max: float = 5.0)
     """Return Bernstein polynomials, with `1 + max(degree - 2, 1)` parameters per dimension.
 
     See `BernsteinPolynomial` for the guaranteed accuracy and the reference. Its inverse is
-    numerical: `inverse(bernstein())` needs it for sampling, not for `log_prob`.
+    numerical; `inverse(bernstein())` needs it for sampling, not for `log_prob`.
 
     Args:
         degree: degree of the polynomials, M, from 1 to 64.
@@ -188,8 +188,8 @@ def logistic_mixture(num_components: int = 8) -> Family:
     if num_components > 1:
         means = np.linspace(-_SPREAD, _SPREAD, num_components)
         start[num_components : 2 * num_components] = means / component_factors(num_components)
-        # Components apart flatten the map between them. Over many layers that would add up: the
-        # scale makes up for it. Computed at once, also where a flow is built under a trace.
+        # Spread components flatten the map between them. The scale compensates, as this would add
+        # up over many layers. Computed eagerly, even if the flow is built under a trace.
         with jax.ensure_compile_time_eval():
             mixture = LogisticMixtureCDF(jnp.asarray(start))
             _, log_slope = mixture.forward_and_log_det(jnp.zeros(()))
@@ -251,15 +251,15 @@ def sum_of_squares(degree: int = 3, range_min: float = -5.0, range_max: float = 
 def circular_spline(
     num_bins: int = 8, range_min: float = -math.pi, range_max: float = math.pi
 ) -> Family:
-    """Return splines of a circle onto itself, then a shift, with `3 * num_bins + 1` parameters.
+    """Return splines of a circle onto itself and a shift, with `3 * num_bins + 1` parameters.
 
-    A rational-quadratic spline whose ends on `[range_min, range_max)` agree, and a learned shift
-    that wraps around (`CircularShift`), so no point of the circle is special. Use it with a base on
-    the circle, such as a uniform one.
+    A rational-quadratic spline whose ends on `[range_min, range_max)` agree, followed by a learned
+    shift that wraps around (`CircularShift`), so no point of the circle is special. Use it with a
+    base on the circle, such as a uniform one.
 
     Args:
         num_bins: bins of each spline, K.
-        range_min: where the circle is cut.
+        range_min: point at which the circle is cut.
         range_max: the same point, one turn later.
 
     Reference:

@@ -6,7 +6,7 @@
 |-|-|
 | `real` | the real line |
 | `positive` | `(0, inf)`, values near 1 |
-| `log_scale` | `(0, inf)`, values over orders of magnitude |
+| `log_scale` | `(0, inf)`, values that span orders of magnitude |
 | `above`, `below` | `(low, inf)`, `(-inf, high)` |
 | `interval` | between two ends |
 | `circle` | an angle, a time of day |
@@ -62,7 +62,7 @@ class Support(abc.ABC):
     Attributes:
         low: the lower end.
         high: the upper end.
-        is_integer: whether events are integers, which the flow spreads over units of the line.
+        is_integer: whether events are integers, which the flow spreads over unit intervals.
     """
 
     low: float = -math.inf
@@ -85,8 +85,8 @@ def real() -> Support:
 def positive() -> Support:
     """Return `(0, inf)`, the image of the real line under softplus.
 
-    Bring the data to about unit scale: far below it softplus is an exponential, far above it the
-    identity. For data over orders of magnitude, `log_scale` is better.
+    Rescale the data to typical values near 1: softplus is an exponential far below and the identity
+    far above. For data that span orders of magnitude, `log_scale` is better.
     """
     return Positive()
 
@@ -94,8 +94,8 @@ def positive() -> Support:
 def log_scale() -> Support:
     """Return `(0, inf)`, the image of the real line under the exponential.
 
-    For positive data over orders of magnitude, such as incomes, masses and concentrations: the flow
-    sees their logarithms.
+    For positive data that span orders of magnitude, such as incomes, masses and concentrations. The
+    flow sees their logarithms.
     """
     return LogScale()
 
@@ -103,8 +103,8 @@ def log_scale() -> Support:
 def above(low: float) -> Support:
     """Return `(low, inf)`, the image of the real line under `low + softplus`.
 
-    Bring the distance from `low` to about unit scale, as for `positive`. Far from 0,
-    dtypes have few numbers next to `low`: subtract an offset then.
+    Rescale the data to typical distances from `low` near 1, as for `positive`. If `low` is far from
+    0, dtypes have few numbers next to it: subtract an offset.
 
     Args:
         low: the lower end.
@@ -118,8 +118,8 @@ def above(low: float) -> Support:
 def below(high: float) -> Support:
     """Return `(-inf, high)`, the image of the real line under a mirrored softplus.
 
-    Bring the distance from `high` to about unit scale, as for `positive`. Far from 0,
-    dtypes have few numbers next to `high`: subtract an offset then.
+    Rescale the data to typical distances from `high` near 1, as for `positive`. If `high` is far
+    from 0, dtypes have few numbers next to it: subtract an offset.
 
     Args:
         high: the upper end.
@@ -155,7 +155,7 @@ def circle(low: float = -math.pi, high: float = math.pi) -> Support:
     hour 24 is hour 0. Samples are below `high`.
 
     Args:
-        low: where the circle is cut.
+        low: point at which the circle is cut.
         high: the same point, one turn later.
 
     Raises:
@@ -167,21 +167,21 @@ def circle(low: float = -math.pi, high: float = math.pi) -> Support:
 
 
 def integer(low: int | None = None, high: int | None = None) -> Support:
-    """Return the integers from `low` to `high`, both included; without end where it is None.
+    """Return the integers from `low` to `high`, both included; None means no bound.
 
     The flow sees `k + u`, with uniform noise u in (0, 1), on `(low, high + 1)`: `log_prob` needs a
     `key`, and is a sample of a lower bound of the log-probability of k, times the density of the
-    other dimensions. Samples are integers, as floats. float32 has fractions of numbers up to 2e6
-    only: beyond, the density is zero; use float64, or `real`. If all dimensions are integers, the
-    flow takes integer arrays; `diagnostics.likelihood_bounds` averages over noise. For images, see
+    other dimensions. Samples are integers, as floats. float32 resolves fractions only up to 2e6;
+    beyond, the density is zero: use float64, or `real`. If all dimensions are integers, the flow
+    takes integer arrays; `diagnostics.likelihood_bounds` averages over noise. For images, see
     `flows.dequantized`.
 
     Args:
-        low: the least integer, or None.
-        high: the greatest integer, or None.
+        low: the smallest integer, or None.
+        high: the largest integer, or None.
 
     Raises:
-        ValueError: `low` is greater than `high`, or one is no integer.
+        ValueError: `low` is greater than `high`, or one is not an integer.
 
     Example:
         >>> import distrax_flows as dxf, jax.numpy as jnp
@@ -202,21 +202,21 @@ def integer(low: int | None = None, high: int | None = None) -> Support:
 
 
 def asinh_scale(support: Support | None = None, *, loc: float = 0.0, scale: float = 1.0) -> Support:
-    """Return a support whose values, seen from the line, have shorter tails.
+    """Return a support whose tails are shortened for the flow.
 
     The line is stretched by `x -> loc + scale sinh(x)` before it is mapped onto the support: linear
-    near `loc`, an exponential far out. For data with heavy tails, such as returns and residuals,
-    and for counts over orders of magnitude, `asinh_scale(integer(0))`: the flow sees about the sign
-    and logarithm of what is far out. Without it, a linear map of the flow adds the far values of
-    one dimension to others, and samples of those explode.
+    near `loc`, exponential far out. For data with heavy tails, such as returns and residuals, and
+    for counts that span orders of magnitude, `asinh_scale(integer(0))`: the flow sees roughly the
+    sign and logarithm of values far out. Without it, a linear map of the flow adds the far values
+    of one dimension to others, and samples of those explode.
 
     Args:
         support: the support, any but the circle; None for the real line.
-        loc: where most data are, on the line.
-        scale: how far from `loc` tails begin.
+        loc: location of the bulk of the data, on the line.
+        scale: distance from `loc` at which tails begin.
 
     Raises:
-        TypeError: `support` is none.
+        TypeError: `support` is not a support.
         ValueError: `support` is a circle, `loc` is not finite, or `scale` is not positive.
 
     Example:
@@ -308,7 +308,7 @@ class Interval(Support):
 
 @dataclasses.dataclass(frozen=True)
 class Circle(Support):
-    """The circle, no image of the line: its bijector starts from `[-pi, pi)`."""
+    """The circle. It is not an image of the line: its bijector starts from `[-pi, pi)`."""
 
     low: float
     high: float

@@ -26,7 +26,7 @@ def gaussian(event_shape: int | Shape, *, max_log_scale: float = 5.0) -> distrax
         max_log_scale: bound of the logarithms of the standard deviations.
 
     Raises:
-        ValueError: a size is not a positive integer, or `max_log_scale` not above 0.
+        ValueError: a size is not a positive integer, or `max_log_scale` is not above 0.
 
     Example:
         >>> import distrax_flows as dxf, jax, jax.numpy as jnp
@@ -41,16 +41,16 @@ def gaussian(event_shape: int | Shape, *, max_log_scale: float = 5.0) -> distrax
 
 
 def logistic(event_shape: int | Shape, *, max_log_scale: float = 5.0) -> distrax.Distribution:
-    """Return a logistic with learned location and scale of each dimension; it starts as standard.
+    """Return a logistic with learned location and scale of each dimension, initially standard.
 
-    This is NICE's base. Its tails fall like `exp(-|x|)`, so far-out data have bounded gradients.
+    This is NICE's base. Its tails fall like `exp(-|x|)`, so data far out have bounded gradients.
 
     Args:
         event_shape: number of dimensions, D, or the shape of events of another rank.
         max_log_scale: bound of the logarithms of the scales.
 
     Raises:
-        ValueError: a size is not a positive integer, or `max_log_scale` not above 0.
+        ValueError: a size is not a positive integer, or `max_log_scale` is not above 0.
 
     Reference:
         Dinh et al., "NICE: Non-linear Independent Components Estimation", 2014, section 3.4.
@@ -75,13 +75,13 @@ def student_t(
         p(x_d) ~ (1 + z_d^2 / df_d)^(-(df_d + 1) / 2),   z_d = (x_d - loc_d) / scale_d
 
     For heavy tails: they fall like `|x|^(-df - 1)`, and moments of order df and above are infinite.
-    A Lipschitz flow has no heavier tails than its base. On a Gaussian base it has no heavy tails,
+    A Lipschitz flow has no heavier tails than its base: on a Gaussian base it has no heavy tails,
     whatever it learns. Here df is learned from the data.
 
-    Traps. Samples of a thousand scales do occur; there `log_prob(sample)` is only as exact as the
-    round trip of such a number. With `standardize=True` and data of infinite variance, the standard
-    deviation is that of the largest outlier. Degrees of freedom stay above 0.5; below it, samples
-    would overflow single precision.
+    Caution: samples a thousand scales out do occur, where `log_prob(sample)` is only as exact as
+    the round trip of such a number. With `standardize=True` and data of infinite variance, the
+    largest outlier sets the standard deviation. Degrees of freedom stay above 0.5; below it,
+    samples would overflow single precision.
 
     Args:
         event_shape: number of dimensions, D, or the shape of events of another rank.
@@ -90,8 +90,8 @@ def student_t(
             `df - 0.5`.
 
     Raises:
-        ValueError: a size is not a positive integer, `df` is not above 0.5, or
-            `max_log_scale` not above 0.
+        ValueError: a size is not a positive integer, `df` is not above 0.5, or `max_log_scale` is
+            not above 0.
 
     Reference:
         Jaini et al., "Tails of Lipschitz Triangular Flows", 2020: tail-adaptive flows.

@@ -29,13 +29,13 @@ def gaussian_mixture(
         p(x) = sum_k w_k N(x; m_k, L_k L_k^T),   L_k = diag(s_k) (I + C_k)
 
     with s_k the scales, and C_k zero ("diagonal") or strictly lower triangular ("full"). For data
-    in separate clusters, which a flow can only make from one Gaussian with steep layers.
+    in separate clusters, which a flow can make from a single Gaussian only with steep layers.
 
     At the start the weights are equal, the scales are 1, and the means are sampled from N(0, 1):
     equal means would stay equal.
 
-    Trap: a sample has gradients for the means and covariances but none for the weights, because the
-    choice of a component is discrete. The density has gradients for all: fit by likelihood.
+    Caution: a sample has gradients for the means and covariances but none for the weights, because
+    the choice of a component is discrete. The density has gradients for all: fit by likelihood.
 
     Args:
         event_size: number of dimensions, D.
@@ -45,7 +45,7 @@ def gaussian_mixture(
 
     Raises:
         ValueError: a size is not a positive integer, `covariance` is neither of these, or
-            `max_log_scale` not above 0.
+            `max_log_scale` is not above 0.
 
     Reference:
         Izmailov et al., "Semi-Supervised Learning with Normalizing Flows", 2020.

@@ -23,12 +23,12 @@ def uniform(
 ) -> distrax.Distribution:
     """Return a uniform distribution on a box; it has no parameters.
 
-    Trap: outside the box the log-density is -inf and its gradient zero, so a flow cannot learn its
-    way back. The flow must map the box onto itself, and the data must lie in it. Use splines that
-    are the identity outside the box in all layers, as below, and no `standardize`.
+    Caution: outside the box the log-density is -inf and its gradient zero, so a flow cannot learn
+    its way back. The flow must map the box onto itself, and the data must lie in it. Use splines
+    that are the identity outside the box in all layers, as below, and no `standardize`.
 
-    So that rounding never costs a point its density, the box is treated as wider on each side, by
-    1e-5 of its larger end.
+    The box is widened on each side by 1e-5 of its larger end, so that rounding never costs a point
+    its density.
 
     Args:
         event_size: number of dimensions, D.

@@ -30,8 +30,8 @@ class MaskedAutoregressive(Bijector):
     one evaluation of the network. With a plain callable they cost D evaluations.
 
     If the conditioner can `linearize`, as MADE's network can, gradients through `inverse` use the
-    implicit function theorem. They take about as long as the steps and one pass together, and
-    store nothing of the steps. Otherwise autodiff goes through the steps and stores all carries.
+    implicit function theorem. They take about as long as the steps and one pass together, and store
+    nothing from the steps. Otherwise autodiff goes through the steps and stores all carries.
 
     As a flow from base to data this is IAF (fast sampling); its `distrax.Inverse` is MAF (fast
     density).
@@ -102,7 +102,7 @@ class MaskedAutoregressive(Bijector):
         if not isinstance(conditioner, LinearizableConditioner):
             return _solve(conditioner, self._inverse_scalars, y)
         conditioner = _promote(conditioner, y.dtype)
-        # Functions are also converted for the varying axes of their arguments: those of the result.
+        # `closure_convert` also fixes the varying axes of arguments: use those of the result.
         x, _ = jax.eval_shape(self._inverse_scalars, params, y)
         y, params = vary_like(y, x), jax.eval_shape(vary_like, params, x)
         # The scalar bijector may close over traced values, which need gradients too.
@@ -146,7 +146,7 @@ def _solve(conditioner, inverse, y):
 
 @functools.partial(jax.custom_jvp, nondiff_argnums=(0, 1))
 def _solve_implicitly(inverse, forward, conditioner, y, closed_over, also):
-    """Return `_solve`'s result, with a gradient that stores nothing of the steps.
+    """Return `_solve`'s result, with a gradient that stores nothing from the steps.
 
     Let F be the one-pass direction and c everything its parameters depend on. From F(x, c) = y,
     F_x dx = dy - F_c dc. F_x is triangular, so dx is found like x, one dimension at a time, with

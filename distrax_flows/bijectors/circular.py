@@ -17,7 +17,7 @@ class CircularShift(Bijector):
         y = a + (x + shift - a) mod (b - a),   log|dy/dx| = 0
 
     with [a, b) = [range_min, range_max). The result is in [a, b) even after rounding. A shift of
-    zero leaves [a, b) unchanged to the bit. Gradients are those of a shift; the jump contributes
+    zero leaves [a, b) unchanged, bit for bit. Gradients are those of a shift; the jump contributes
     none. Values outside [a, b) are first wrapped onto the circle.
 
     Elementwise: `shift` and the input broadcast against each other. Both directions cost the same.
@@ -73,7 +73,7 @@ class CircularShift(Bijector):
         check_resolution("[range_min, range_max]", low, high, x.dtype)
         shape = jnp.broadcast_shapes(x.shape, shift.shape)
         x = jnp.broadcast_to(x, shape) + jnp.broadcast_to(shift, shape)
-        # Values inside the interval stay unchanged to the bit.
+        # Values inside the interval stay unchanged, bit for bit.
         y = jnp.where((x >= low) & (x < high), x, low + jnp.mod(x - low, high - low))
         # A remainder just below b - a rounds to b, which is a.
         return replace_value(x, jnp.where(y >= high, low, y)), jnp.zeros_like(y)

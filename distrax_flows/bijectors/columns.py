@@ -21,9 +21,8 @@ class Columns(Bijector):
         y_d = f_d(x_d),    log|det| = sum_d log|f_d'(x_d)|
 
     For events whose dimensions have different supports: positive, in an interval, on the real line.
-    An object that stands for several dimensions is applied once, to all of them together. Constant
-    Jacobian if all bijectors have one. Each direction costs as much as that of the scalar
-    bijectors.
+    An object listed for several dimensions is applied once, to all of them together. Constant
+    Jacobian if all bijectors have one. Each direction costs as much as in the scalar bijectors.
 
     Batch axes of a bijector's parameters broadcast against those of the event.
 

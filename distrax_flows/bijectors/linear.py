@@ -26,8 +26,8 @@ class LULinear(Bijector):
     L, whose diagonal is 1; its strictly upper part is U; its diagonal is `log_scale`. P and `sign`
     are static. All-zero `lu` is the identity, up to P and `sign`. Constant Jacobian. `forward`
     multiplies by two triangular matrices and `inverse` solves two triangular systems: D^2 per event
-    either way. On the last axis of an image, `distrax.Block(bijector, 2)`, it is Glow's invertible
-    1x1 convolution.
+    either way. On the last axis of an image, as `distrax.Block(bijector, 2)`, it is Glow's
+    invertible 1x1 convolution.
 
     W is invertible for any `lu`, but its condition number, and so the accuracy of the inverse,
     depends on `lu`. The diagonal may be bounded (`distrax_flows.families.affine` shows how). A
@@ -36,12 +36,12 @@ class LULinear(Bijector):
     Args:
         lu: `[..., D, D]`, the packed factors; batch axes broadcast against those of the event.
         sign: `[D]`, the signs of the diagonal, each 1 or -1; all 1 if None.
-        permutation: `[D]` integers, each of `0..D-1` once: P z is `z[permutation]`. The identity
-            if None.
+        permutation: `[D]` integers, each of `0..D-1` once, with P z = `z[permutation]`; the
+            identity if None.
 
     Raises:
         TypeError: `lu` is not a floating array.
-        ValueError: `lu` is not square, `sign` holds anything but D signs, or `permutation` is not a
+        ValueError: `lu` is not square, `sign` does not hold D signs, or `permutation` is not a
             permutation of `0..D-1`; or, when called, the event's size is not D.
 
     Reference:
@@ -95,7 +95,7 @@ class LULinear(Bijector):
 
     @property
     def permutation(self) -> tuple[int, ...]:
-        """The rows of L U that become those of W."""
+        """The rows of L U that become the rows of W."""
         return self._permutation.permutation
 
     def forward_and_log_det(

@@ -15,29 +15,29 @@ __all__ = ["MultiScale"]
 
 
 class MultiScale(Bijector):
-    """Bijectors of an image at ever coarser scales, half of the channels leaving after each.
+    """Bijectors of an image at ever coarser scales, with half of the channels factored out at each.
 
     Seen from the image, each scale squeezes what is left (`Squeeze`), applies its bijector, and
-    lets half of the channels go; nothing transforms these any more. With f_s the bijector of scale
-    s = 1..S and h_0 = x,
+    factors out half of the channels, which are not transformed any further. With f_s the bijector
+    of scale s = 1..S and h_0 = x,
 
         u_s = f_s^-1(squeeze(h_{s-1})),   (h_s, z_s) = u_s for s < S,   z_S = u_S
         log|det| = sum_s log|det f_s(u_s)|
 
-    The latent z is an image of the same shape, in which each z_s stays where it was: it is what the
-    squeezes and splits alone, undone, make of `(z_1, ..., z_S)`. So the base, and whatever else
-    composes with it, has the events of the data. `split` cuts a latent into its scales, `join` puts
-    it together again, and `Reshape` makes it flat.
+    The latent z is an image of the same shape, in which each z_s keeps its place: it is the result
+    of undoing only the squeezes and splits on `(z_1, ..., z_S)`. So the base, and anything else
+    composed with it, has the event shape of the data. `split` cuts a latent into its scales, `join`
+    reassembles it, and `Reshape` flattens it.
 
     Args:
         scales: bijectors of images, the finest scale first. That of scale s maps images
             `[..., H / f^s, W / f^s, C_s]` to images of the same shape, with f the factor of
             `squeeze`, C_1 = f^2 C and C_{s+1} = f^2 ceil(C_s / 2).
-        squeeze: how images are squeezed, `Squeeze()` if None.
+        squeeze: the squeeze applied at each scale; `Squeeze()` if None.
 
     Raises:
-        ValueError: `scales` is empty, or one of them has no images as events; or, when called, the
-            height or the width is no multiple of `f^S`, or `join` gets another number of latents.
+        ValueError: `scales` is empty, or one of them does not act on images; or, when called,
+            height or width is not a multiple of `f^S`, or `join` gets another number of latents.
 
     Reference:
         Dinh et al., "Density estimation using Real NVP", 2017, section 3.6; Kingma & Dhariwal,
@@ -78,7 +78,7 @@ class MultiScale(Bijector):
 
     @property
     def squeeze(self) -> Squeeze:
-        """How images are squeezed."""
+        """The squeeze applied at each scale."""
         return self._squeeze
 
     def split(self, z: Shaped[ArrayLike, "... H W C"]) -> list[Float[Array, "..."]]:
@@ -94,7 +94,7 @@ class MultiScale(Bijector):
         return [*latents, self._squeezed(rest)]
 
     def join(self, latents: Sequence[Float[ArrayLike, "..."]]) -> Float[Array, "... H W C"]:
-        """Put the scales of a latent together again; the inverse of `split`.
+        """Reassemble a latent from its scales; the inverse of `split`.
 
         Args:
             latents: the scales, the finest first.

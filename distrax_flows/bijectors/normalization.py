@@ -18,7 +18,7 @@ class ActNorm(Bijector):
 
     So `inverse`, the density direction, subtracts a location and divides by a scale. Constant
     Jacobian; identity at zero. On the channels of an image: `distrax.Block(bijector, 2)`.
-    `distrax_flows.modules.ActNormLayer` takes both parameters from its first batch.
+    `distrax_flows.modules.ActNormLayer` initialises both parameters on its first batch.
 
     Args:
         loc: `[..., D]`, the locations, in the units of y.
@@ -145,7 +145,7 @@ class BatchNorm(Bijector):
     def forward_and_log_det(
         self, x: Shaped[ArrayLike, "... D"]
     ) -> tuple[Float[Array, "... D"], Float[Array, "..."]]:
-        """Give `x` the mean and the variance."""
+        """Scale and shift `x` to the given variance and mean."""
         x = self._as_events(x)
         return _affine(x, self._loc, -self._total_log_scale(), self._mean)
 

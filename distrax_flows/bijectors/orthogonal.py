@@ -78,10 +78,10 @@ class Householder(Bijector):
     striu being the strictly upper triangle. Constant Jacobian. The inverse is the transpose. Each
     direction costs 2 K D per event, after K^2 D once for S^-1 U, by back substitution.
 
-    Any real vectors give an orthogonal matrix; K = D of them can give every one whose determinant
-    is (-1)^D. Only their directions matter; the gradient is orthogonal to v_k and falls off as
-    1 / |v_k|. A vector of zero, or one too short for its gradient to be finite (below 1e-19 in
-    float32), reflects nothing and gets no gradient, so don't start there.
+    Any real vectors give an orthogonal matrix; K = D of them can give every orthogonal matrix with
+    determinant (-1)^D. Only their directions matter; the gradient is orthogonal to v_k and falls
+    off as 1 / |v_k|. A vector of zero, or one too short for its gradient to be finite (below 1e-19
+    in float32), reflects nothing and gets no gradient, so don't start there.
 
     Args:
         vectors: `[..., K, D]`, the normals of the mirrors, of any length; batch axes broadcast

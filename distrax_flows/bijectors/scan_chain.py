@@ -1,4 +1,4 @@
-"""Chain of N alike layers, at the compile time of one."""
+"""Chain of N layers of one kind, at the compile time of a single one."""
 
 from collections.abc import Callable
 from typing import Any
@@ -29,9 +29,9 @@ class ScanChain(Bijector):
         params: pytree of the layers' parameters, each leaf with the leading axis `[N, ...]`.
         remat: whether gradients store only the inputs of layers (and the roots of numerical
             inverses) and recompute everything else. If not, they also store matrix products;
-            elementwise operations are recomputed in any case, as storing them takes longer.
+            elementwise operations are always recomputed, because storing them takes longer.
         unroll: whether each layer is compiled separately. Steps then take up to a quarter less time
-            on a CPU, as no layer's parameters are copied to and from stacks. Compile time grows in
+            on a CPU, because parameters are not copied to and from stacks. Compile time grows in
             proportion to the number of layers.
 
     Raises:
@@ -152,8 +152,8 @@ def scan_layers(
         (x, log_det), extra = apply(layer, x)
         return (x, total + log_det), extra
 
-    # What a gradient needs of each layer is copied to and from a stack for all layers. That takes
-    # longer than computing it again, except for matrix products.
+    # What a gradient needs from each layer is copied to and from a stack of all layers. That takes
+    # longer than recomputing it, except for matrix products.
     policy = _KEPT if remat else _PRODUCTS_AND_KEPT
     step = jax.checkpoint(step, prevent_cse=False, policy=policy)
     return jax.lax.scan(step, start, layers, reverse=reverse, unroll=unroll)

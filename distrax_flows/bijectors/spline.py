@@ -33,15 +33,15 @@ class RationalQuadraticSpline(Bijector):
     as in `distrax.RationalQuadraticSpline`; only the class name changes.
 
     Guarantees. All-zero parameters give the identity. The map is increasing and continuously
-    differentiable on the real line. It maps [a, b] onto itself: in both directions each end is its
-    own image, to the bit, and rounding never carries a value out. Every bin has at least
-    `min_bin_size` in width and height. The slope at a knot is the harmonic mean of the slopes s of
-    the two bins it joins, times a learned factor between `1 / max_slope_ratio` and
-    `max_slope_ratio`. So knot slopes are relative to the bins; distrax learns absolute ones,
-    unbounded above. Hence no slope is below `min_slope`, and the round trip `inverse(forward(x))`
-    in floating point is off by at most `round_trip_bound` = 2 eps max(|a|, |b|) / min_slope on
-    [a, b], for any parameters. With the defaults (8 bins, [-5, 5], float32, linear tails) that is
-    0.0008 at worst; parameters sampled from N(0, 10^2) reach a seventh of it.
+    differentiable on the real line. It maps [a, b] onto itself: in both directions each end maps
+    exactly to itself, and rounding never carries a value out. Every bin has at least `min_bin_size`
+    in width and height. The slope at a knot is the harmonic mean of the slopes s of the two bins it
+    joins, times a learned factor between `1 / max_slope_ratio` and `max_slope_ratio`. So knot
+    slopes are relative to the bins; distrax learns absolute ones, unbounded above. Hence no slope
+    is below `min_slope`, and the round trip `inverse(forward(x))` in floating point is off by at
+    most `round_trip_bound` = 2 eps max(|a|, |b|) / min_slope on [a, b], for any parameters. With
+    the defaults (8 bins, [-5, 5], float32, linear tails) that is 0.0008 at worst; parameters
+    sampled from N(0, 10^2) reach a seventh of it.
 
     Outside [a, b], the map is a line with the slope at the end ("unconstrained"), or the identity
     ("identity"; on one side only, "lower_identity" or "upper_identity"). With "circular", a and b
@@ -56,7 +56,7 @@ class RationalQuadraticSpline(Bijector):
         range_max: the upper end b.
         boundary_slopes: one of "unconstrained", "lower_identity", "upper_identity", "identity",
             "circular".
-        min_bin_size: least width and height of a bin, in the units of the range. If None, a fifth
+        min_bin_size: minimum width and height of a bin, in the units of the range. If None, a fifth
             of the mean size, `(b - a) / (5 K)`.
         min_knot_slope: must be None; `distrax.RationalQuadraticSpline` bounds slopes by it.
         max_slope_ratio: bound of the learned factor at knots, above 1.
@@ -133,9 +133,9 @@ class RationalQuadraticSpline(Bijector):
         size = self._range_max - self._range_min
         least = self._min_bin_size / (size - (self._num_bins - 1) * self._min_bin_size)
         # Let s be the slope of a bin and d <= D its end slopes relative to s. The slope inside is
-        # nowhere below s min(d / 2, 1 / (1 + D)). (Half of what would hold if d = D: found by
-        # search, which the tests repeat.) A knot between bins has d s >= s / ratio for the smaller
-        # s and D <= 2 ratio; an end that must have slope 1 has D = 1 / s.
+        # nowhere below s min(d / 2, 1 / (1 + D)). (That is half of the bound for d = D. It was
+        # found by a search that the tests repeat.) A knot between bins has d s >= s / ratio for the
+        # smaller s and D <= 2 ratio; an end that must have slope 1 has D = 1 / s.
         inner = least / (1 + 2 * self._max_slope_ratio)
         tail = least**2 / (1 + least) if "identity" in self._boundary_slopes else inner
         return min(inner, tail)
@@ -244,7 +244,7 @@ class RationalQuadraticSpline(Bijector):
         size, floor = self._range_max - self._range_min, self._floor
         free = 1 - self._num_bins * floor
 
-        # An end bin is its own neighbour. On a circle, though, the first follows the last.
+        # An end bin is its own neighbour, except on a circle, where the first follows the last.
         circular = kind == "circular"
         before = jnp.where(i == 0, last if circular else 0, i - 1)
         after = jnp.where(i == last, 0 if circular else last, i + 1)

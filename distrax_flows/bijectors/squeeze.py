@@ -23,7 +23,7 @@ class Squeeze(Bijector):
     `(i factor + j) C + c` of the result is channel c of the pixel in row i and column j of the
     block. With `order="checkerboard"`, the pixels of a block whose row and column add up to an even
     number come first, then the others. So a coupling that splits the channels in half transforms
-    the black fields of a checkerboard given the white ones, and computes nothing for the others.
+    the black squares of a checkerboard given the white ones, and computes nothing for these.
 
     Args:
         factor: rows and columns of a block; even for a checkerboard.
@@ -31,8 +31,8 @@ class Squeeze(Bijector):
 
     Raises:
         ValueError: `factor` is not a positive integer, or is odd for a checkerboard; or, when
-            called, the size of an image is no multiple of `factor`, or that of the channels none of
-            its square.
+            called, the height or width is not a multiple of `factor`, or the number of channels is
+            not a multiple of `factor^2`.
 
     Reference:
         Dinh et al., "Density estimation using Real NVP", 2017, sections 3.4 and 3.6.
@@ -105,7 +105,7 @@ class Squeeze(Bijector):
 
     @property
     def _pixels(self) -> np.ndarray:
-        """The pixels of a block, numbered row by row, in their order."""
+        """Return the pixels of a block, numbered row by row, in their order."""
         if self._order == "rows":
             return np.arange(self._factor**2)
         black = np.indices((self._factor, self._factor)).sum(axis=0).ravel() % 2

@@ -12,7 +12,7 @@ from distrax_flows.bijectors._base import Bijector
 
 __all__ = ["Exp", "Logit", "Sinh", "Softplus"]
 
-_FAR = 1e9  # there asinh x is log 2x in every dtype, and x^2 overflows in none
+_FAR = 1e9  # here asinh x is log 2x and x^2 does not overflow, in every dtype
 
 
 class Exp(Bijector):

@@ -40,8 +40,8 @@ class Sylvester(Bijector):
         unit: h, elementwise, with slopes between 0 and 1 everywhere; see `Planar`.
 
     Raises:
-        TypeError: a parameter is not a floating array, `orthogonal` is not a bijector, or
-            `unit` not a function.
+        TypeError: a parameter is not a floating array, `orthogonal` is not a bijector, or `unit` is
+            not a function.
         ValueError: the shapes of `r1`, `r2` and `b` don't agree, or `orthogonal` is not a bijector
             of vectors with a constant Jacobian; or, when called, M is above D.
 

@@ -15,8 +15,8 @@ __all__ = ["Transpose"]
 class Transpose(Bijector):
     """Permutation of the axes of an event: `y = x.transpose(axes)`, `log|det| = 0`.
 
-    Turns images `[H, W, C]` into `[C, H, W]`, or puts the axis last on which another bijector acts.
-    Constant Jacobian; both directions are a copy.
+    Turns images `[H, W, C]` into `[C, H, W]`, or moves the axis that another bijector acts on to
+    the end. Constant Jacobian; both directions are a copy.
 
     Args:
         axes: the axes of an event, `0..n-1`, in their new order.

@@ -54,7 +54,7 @@ class ToyDensity(distrax.Distribution):
 
     @property
     def event_shape(self) -> tuple[int, ...]:
-        """(D,)."""
+        """The event shape, (D,)."""
         return (self._event_size,)
 
     @property
@@ -85,7 +85,7 @@ class ToyDensity(distrax.Distribution):
         if not jnp.issubdtype(x.dtype, jnp.floating):
             x = x.astype(self._dtype)
         # With one flat batch axis, subclasses need not handle general ranks. Half precision is too
-        # coarse for the narrow ridges, so it is used only for the result.
+        # coarse for narrow ridges, so only the result has it.
         flat = x.reshape(-1, self._event_size).astype(jnp.promote_types(x.dtype, jnp.float32))
         return self._log_prob_n(flat).reshape(x.shape[:-1]).astype(x.dtype)
 

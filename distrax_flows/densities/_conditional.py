@@ -27,7 +27,7 @@ class Conditional(ToyDensity):
         name: see `ToyDensity`.
         given: 0 or 1, the coordinate of the event that is g.
         marginal: the class and arguments of a scalar distrax distribution, such as
-            (distrax.Normal, 0.0, 1.0); the distribution is built in the dtype needed.
+            `(distrax.Normal, 0.0, 1.0)`; the distribution is built in the required dtype.
         means: a module-level function from [N] values of g to [N, K] means.
         scales: the K standard deviations.
         entropy: see `ToyDensity`.

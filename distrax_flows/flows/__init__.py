@@ -10,19 +10,19 @@ take any family of `distrax_flows.families`; the named flows fix it; `custom` ta
 Unless its docstring says otherwise, a flow starts at the identity (after standardisation and
 support, if any).
 
-`help(flows.maf)` shows all options of a builder; `FlowOptions` defines them. All builders share:
+`help(flows.maf)` shows all options of a builder; `FlowOptions` defines them. Common to all:
 
 * With one dimension there is nothing to condition on, and an elementwise layer replaces the
   coupling. Affine layers then give a Gaussian, and a warning unless a base is given.
 * Standardisation happens after the support has mapped the data to the real line.
-* Dimensions on circles get layers of their own. They start uniform, and circular splines transform
+* Dimensions on circles get their own layers. Their base is uniform, and circular splines transform
   each of them in every layer, given all other dimensions and the context (in `independent`, given
   only the context). `base`, `standardize` and the flow's own layers then apply only to the other
   dimensions.
 
 Each builder raises a ValueError at construction for sizes that are not positive integers, empty
-`hidden_sizes`, a base of another event shape, or a number of supports other than D; and a TypeError
-for an unknown argument or a policy of the wrong type.
+`hidden_sizes`, a base of the wrong event shape, or a number of supports other than D; and a
+TypeError for an unknown argument or a policy of the wrong type.
 """
 
 from distrax_flows.flows._assemble import FlowOptions

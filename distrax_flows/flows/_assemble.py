@@ -141,11 +141,11 @@ def assemble(
 ) -> Transformed:
     """Return a flow with the layers of `make_layers` between the base and the data.
 
-    `make_layers` gets the options of layers, and returns the layer of all dimensions that are not
-    on circles. A circle is not an image of the line: dimensions on circles start uniform, and get
-    layers of circular splines. The others are transformed as if there were no circles. `family`
-    transforms one dimension, if the flow uses a family; `coupled` says whether dimensions depend on
-    each other; `batch_shape` is that of anything the flow depends on besides `context`. All other
+    `make_layers` maps the options of layers to the layer of all dimensions that are not on circles.
+    A circle is not an image of the line, so dimensions on circles have a uniform base and layers of
+    circular splines. The others are transformed as if there were no circles. `family` transforms
+    one dimension, if the flow uses a family; `coupled` says whether dimensions depend on each
+    other; `batch_shape` is that of anything the flow depends on besides `context`. All other
     arguments are those of `FlowOptions`.
     """
     options = resolve(FlowOptions, given)
@@ -223,7 +223,7 @@ def _assemble(
 
 
 def check_image_shape(event_shape: Shape, name: str, factor: int) -> None:
-    """Raise unless it is `(H, W, C)`, with height and width multiples of a factor of that name."""
+    """Raise unless the shape is `(H, W, C)`, with H and W multiples of `factor`, called `name`."""
     if not isinstance(event_shape, tuple) or len(event_shape) != 3:
         raise ValueError(f"`event_shape` must be (height, width, channels); got {event_shape=}.")
     if any(size % factor for size in event_shape[:2]):

@@ -30,8 +30,8 @@ def autoregressive(
     """Autoregressive flow: each layer transforms each dimension, given the ones before it.
 
     One direction takes one pass of each MADE. The other is sequential: D steps that together cost
-    about as much as one pass (see `MaskedAutoregressive`). `fast` chooses which is which; the two
-    choices are different flows. `between` follows each layer.
+    about as much as one pass (see `MaskedAutoregressive`). `fast` selects which; the two choices
+    are different flows. `between` follows each layer.
 
     Args:
         event_size: number of dimensions, D.
@@ -135,8 +135,8 @@ def nsf_autoregressive(
     """Neural spline flow, autoregressive: splines with learned linear tails.
 
     One direction takes one pass; the other is sequential (see `autoregressive`). As in
-    `nsf_coupling`, an affine map, given the dimensions before, precedes each spline, seen from the
-    data. Data should have about unit scale.
+    `nsf_coupling`, an affine map, given the earlier dimensions, precedes each spline, seen from the
+    data. Data should be roughly standardised.
 
     Args:
         event_size: number of dimensions, D.
@@ -174,7 +174,7 @@ def bernstein_autoregressive(
 
     One direction takes one pass; the other is sequential, with a numerical root at each step (see
     `autoregressive`). Outside `[range_min, range_max]` the polynomials continue as lines, so data
-    should have about unit scale, or be standardised.
+    should be roughly standardised.
 
     Args:
         event_size: number of dimensions, D.
@@ -199,7 +199,7 @@ def bernstein_autoregressive(
 
 
 def _towards(family: Family, fast: Fast) -> Family:
-    """Convert a family from base to data into that of the fast direction, or back."""
+    """Convert a family between the base-to-data direction and the fast direction."""
     return family if fast == "sampling" else families.inverse(family)
 
 

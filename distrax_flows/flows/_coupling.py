@@ -52,7 +52,7 @@ def coupling(event_size: int, family: Family, **options: Unpack[FlowOptions]) ->
 
 @takes(FlowOptions)
 def nice(event_size: int, **options: Unpack[FlowOptions]) -> Transformed:
-    """NICE: additive couplings, and next to the base a learned scale per dimension.
+    """NICE: additive couplings, with a learned scale per dimension next to the base.
 
     The log-det is constant in x. Density and sampling both take one pass. The paper's base is
     logistic: `base=bases.logistic(D)`, here with a learned location and scale.
@@ -119,8 +119,8 @@ def nsf_coupling(
     Density and sampling both take one pass. A spline maps `[range_min, range_max]` onto itself, so
     splines alone never reach beyond it. Seen from the data, an affine map therefore precedes each
     spline, `families.chain(families.affine(), families.spline())`; the same network computes its
-    parameters. Data should have about unit scale, or use `standardize=True`: outside the interval
-    each spline is a line. `coupling(event_size, families.spline())` has splines alone.
+    parameters. Data should be roughly standardised, or use `standardize=True`: outside the interval
+    each spline is a line. `coupling(event_size, families.spline())` uses splines alone.
 
     Args:
         event_size: number of dimensions, D.
@@ -151,11 +151,11 @@ def bernstein_coupling(
     range_max: float = 5.0,
     **options: Unpack[FlowOptions],
 ) -> Transformed:
-    """Couplings by Bernstein polynomials (`families.bernstein`).
+    """Coupling flow of Bernstein polynomials (`families.bernstein`).
 
     `log_prob` takes one pass. So does `sample`, with a numerical root per layer and dimension, to
     the accuracy that `BernsteinPolynomial` states. Outside `[range_min, range_max]` the polynomials
-    continue as lines, so data should have about unit scale, or be standardised.
+    continue as lines, so data should be roughly standardised.
 
     Args:
         event_size: number of dimensions, D.
@@ -196,7 +196,7 @@ def glow(
     Seen from the data, each layer normalises (`ActNormLayer`, initialised on the data), multiplies
     by a matrix in LU form (`LULinearLayer`, at first a random rotation) and transforms one half of
     the event given the other. Density and sampling both take one pass. It starts as a linear map,
-    not as the identity.
+    not at the identity.
 
     Args:
         event_size: number of dimensions, D.

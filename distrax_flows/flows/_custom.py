@@ -21,7 +21,7 @@ def custom(
     layer: Callable[..., distrax.Bijector],
     **options: Unpack[FlowOptions],
 ) -> Transformed:
-    """Flow of your own layer, repeated, for events of any rank.
+    """Flow that repeats a custom layer, for events of any rank.
 
     Seen from the base: all repetitions (`modules.Stack`), each with its own parameters, then
     standardisation and support, if any.

@@ -20,18 +20,18 @@ def dequantized(
     noise: Callable[[jax.Array], distrax.DistributionLike] | None = None,
     alpha: float | None = 0.05,
 ) -> Transformed:
-    """Turn a flow of real numbers into one of integer levels, such as pixels.
+    """Turn a flow of real numbers into a flow of integer levels, such as pixels.
 
-    Levels v become numbers by noise u in (0, 1), and cover the real line by a logit:
+    Noise u in (0, 1) makes levels v continuous, and a logit maps them to the real line:
 
         x = (v + u) / L,   y = logit(alpha + (1 - 2 alpha) x),   y ~ flow
 
-    `log_prob(v)` needs a key, for the noise, and is a sample of a lower bound of `log P(v)`, the
-    logarithm of a probability: all changes of scale are counted. `fit` maximises the bound,
-    `diagnostics.bits_per_dim` evaluates it, and `sample` returns levels. Events have any shape.
+    `log_prob(v)` needs a key for the noise. It is a sample of a lower bound of `log P(v)`, the
+    logarithm of a probability: all changes of scale are included. `fit` maximises the bound,
+    `diagnostics.bits_per_dim` evaluates it, and `sample` returns levels. Events may have any shape.
 
-    The noise is uniform, or that of a conditional flow, which is trained with the other and makes
-    the bound tighter (variational dequantisation). This one starts out uniform, as it has no
+    The noise is uniform, or comes from a conditional flow that is trained jointly and makes the
+    bound tighter (variational dequantisation). This one starts out uniform, because it has no
     normalisation between its couplings:
 
         def noise(image):
@@ -42,11 +42,12 @@ def dequantized(
     Args:
         flow: a flow on the real line, as from the builders of `flows`.
         num_levels: number of levels, L: values are integers from 0 to L - 1; 256 for bytes.
-        noise: maps levels, scaled to `(v + 1/2) / L - 1/2`, to a distribution of the noise in
-            (0, 1), of their batch shape; uniform if None.
-        alpha: how far the logit keeps from 0 and 1, at least 0 and less than 1/2. For alpha > 0, x
-            has some density outside of [0, 1]; `sample` rounds it to the nearest level, and
-            `log_prob` does not count it. None leaves out the logit: `y = x - 1/2`, as in Glow.
+        noise: maps levels, scaled to `(v + 1/2) / L - 1/2`, to a distribution of noise in (0, 1),
+            with their batch shape; uniform if None.
+        alpha: distance that the logit keeps from 0 and 1, at least 0 and less than 1/2. With a
+            positive alpha, x has some density outside [0, 1]; `sample` rounds it to the nearest
+            level, and `log_prob` does not count it. None omits the logit: `y = x - 1/2`, as in
+            Glow.
 
     Raises:
         ValueError: `num_levels` is not a positive integer, or `alpha` is out of its range.

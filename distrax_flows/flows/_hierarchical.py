@@ -34,7 +34,7 @@ def hint(
 
     Each layer is a `HierarchicalCoupling`: a coupling of two halves, each again a coupling of its
     halves, with D - 1 networks in all. Density and sampling both take one pass. It starts as a
-    rotation, not as the identity.
+    rotation, not at the identity.
 
     Args:
         event_size: number of dimensions, D.

@@ -87,11 +87,11 @@ def image_glow(
     """Glow on images: steps of activation normalisation, 1x1 convolution and coupling per scale.
 
     Seen from the data, each scale squeezes the image (`Squeeze`), transforms it by `num_layers`
-    steps, and lets half of the channels go (`MultiScale`). Each step normalises channels
+    steps, and factors out half of the channels (`MultiScale`). Each step normalises channels
     (`ActNormLayer`, initialised on the data), multiplies each pixel by a matrix in LU form
     (`LULinearLayer`, at first a random rotation), and transforms one half of the channels given the
     other. Density and sampling both take one pass; the density multiplies by the matrices, sampling
-    solves with their factors. It starts as a linear map, not as the identity.
+    solves with their factors. It starts as a linear map, not at the identity.
 
     `flows.dequantized` makes it a flow of images with integer levels.
 
@@ -102,7 +102,7 @@ def image_glow(
         **options: those of `ImageOptions`.
 
     Raises:
-        ValueError: height or width is no multiple of 2 to the power `num_scales`.
+        ValueError: height or width is not a multiple of 2 to the power `num_scales`.
 
     Reference:
         Kingma & Dhariwal, "Glow: Generative Flow with Invertible 1x1 Convolutions", 2018,
@@ -143,15 +143,15 @@ def image_glow(
 def image_realnvp(
     event_shape: Shape, family: Family | None = None, **options: Unpack[ImageOptions]
 ) -> Transformed:
-    """RealNVP on images: couplings of the fields of a checkerboard, then of channels, per scale.
+    """RealNVP on images: checkerboard couplings, then channel couplings, at each scale.
 
-    Seen from the data, a scale transforms the black fields of a checkerboard given the white ones,
-    and the other way round, `num_layers` times in all; then, in the same way, one half of the
-    channels of the squeezed image given the other; then half of the channels leave. The last scale
-    has only the couplings of a checkerboard. A coupling computes nothing for the half that it
-    keeps: the fields of one colour are channels of the squeezed image (`Squeeze`). Density and
-    sampling both take one pass. The paper's batch normalisation is `ActNormLayer` here, so the flow
-    starts as the map that standardises channels.
+    Seen from the data, a scale transforms the black squares of a checkerboard given the white ones,
+    and vice versa, `num_layers` times in all. It then does the same with the two halves of the
+    channels of the squeezed image, and factors out half of the channels. The last scale has only
+    the checkerboard couplings. A coupling computes nothing for the half that it keeps: the squares
+    of one colour are channels of the squeezed image (`Squeeze`). Density and sampling both take one
+    pass. `ActNormLayer` replaces the paper's batch normalisation, so the flow starts as the map
+    that standardises channels.
 
     `flows.dequantized` makes it a flow of images with integer levels.
 
@@ -162,7 +162,7 @@ def image_realnvp(
         **options: those of `ImageOptions`.
 
     Raises:
-        ValueError: height or width is no multiple of 2 to the power `num_scales`.
+        ValueError: height or width is not a multiple of 2 to the power `num_scales`.
 
     Reference:
         Dinh et al., "Density estimation using Real NVP", 2017, sections 3.4 to 3.6.
@@ -200,9 +200,9 @@ def image_nsf(
 ) -> Transformed:
     """Neural spline flow on images: `image_realnvp` with rational-quadratic splines.
 
-    As in `nsf_coupling`, the same network gives each spline an affine map that precedes it, seen
-    from the data, so that it reaches beyond its interval. `image_glow((H, W, C),
-    families.spline())` is the flow of the paper, with 1x1 convolutions.
+    As in `nsf_coupling`, an affine map from the same network precedes each spline, seen from the
+    data, so that it reaches beyond its interval. `image_glow((H, W, C), families.spline())` is the
+    flow of the paper, with 1x1 convolutions.
 
     Args:
         event_shape: `(H, W, C)`, shape of an image.
@@ -226,11 +226,11 @@ def image_nsf(
 
 
 class _Scale(NamedTuple):
-    """What the couplings of a scale are made from.
+    """Ingredients of the couplings of one scale.
 
     Attributes:
-        layers: the options of layers; the context is that of the scale's pixels.
-        make_network: returns a network, given the parameters of a pixel and their start.
+        layers: options of layers, with the context of the scale's pixels.
+        make_network: function from the shape and start of a pixel's parameters to a network.
     """
 
     layers: Layers
@@ -241,7 +241,7 @@ class _Scale(NamedTuple):
         return lambda x: self.layers.mixed(self._given_first(family, x, x.shape[-1] // 2))
 
     def prior(self) -> Layer:
-        """Return a layer that gives leaving channels a location and scale, given the others."""
+        """Return a layer that scales and shifts the channels that leave, given the others."""
         alone = self.layers._replace(num_layers=1)
         return alone.stack(
             lambda x: self._given_first(families.affine(), x, (x.shape[-1] + 1) // 2)
@@ -302,17 +302,17 @@ def _check_map(context_map: Any, event_shape: Shape) -> jax.Array:
 
 
 def _affine() -> Family:
-    # Free scales let networks learn training images by heart: on digits they cost .05 bits.
+    # Free scales let networks memorise training images: on digits they cost .05 bits.
     return families.affine(max_log_scale=1.0)
 
 
 def _rotation(x: jax.Array) -> distrax.Bijector:
-    """The matrix of a pixel; the density direction multiplies by it."""
+    """Return the linear map of a pixel; the density direction multiplies by its matrix."""
     return distrax.Inverse(Learned(LULinearLayer()))
 
 
 def _by_fields(layer: Layer) -> Layer:
-    """Apply a layer to the channels of squeezed images, those of white fields first."""
+    """Apply a layer to the channels of squeezed images, white squares first."""
 
     def by_fields(x: jax.Array) -> distrax.Bijector:
         rows = np.arange(x.shape[-1]).reshape(4, -1)

@@ -25,7 +25,7 @@ def independent(
 
         y_d = f(x_d; theta_d),    theta free, or computed by a network from the context
 
-    Both directions cost what the family costs. There are networks only with a context. A dimension
+    Both directions cost what the family costs. Networks are needed only with a context. A dimension
     on a circle gets a circular spline in place of `family`. Splines alone never reach beyond their
     interval; `families.chain(families.affine(), families.spline())` does.
 
@@ -55,16 +55,15 @@ def independent(
 def bernstein(
     event_size: int = 1, *, degree: int = 16, **options: Unpack[FlowOptions]
 ) -> Transformed:
-    """Bernstein-polynomial flow of each dimension, independently, with or without a context.
+    """Bernstein-polynomial flow of independent dimensions, with or without a context.
 
     Seen from the data: scale and shift, a polynomial, scale and shift.
 
         z_d = a_2 B(a_1 y_d + b_1) + b_2
 
     The first pair moves the data into the interval of the polynomial, [-3, 3], outside which it
-    continues as a line; the second moves the result onto the base. All are learned. Standardise the
-    data, or bring them to about unit scale. `log_prob` is in closed form; `sample` takes a
-    numerical root.
+    continues as a line; the second moves the result onto the base. All are learned. Data should be
+    roughly standardised. `log_prob` is in closed form; `sample` takes a numerical root.
 
     With a context this is distributional regression: a network computes scales, shifts and
     coefficients from the covariates, so the density of a response may be skewed, heteroscedastic,
@@ -94,6 +93,6 @@ def bernstein(
 
 def _scaled_bernstein(degree: int) -> Family:
     scale_shift = families.affine()
-    # Standardised data fill this interval from the start, so every coefficient is used.
+    # Standardised data fill this interval from the start, so every coefficient matters.
     polynomial = families.bernstein(degree, range_min=-3.0, range_max=3.0)
     return families.inverse(families.chain(scale_shift, polynomial, scale_shift))

@@ -52,7 +52,7 @@ class Layers(NamedTuple):
         )
 
     def stack(self, layer: Callable[..., distrax.Bijector]) -> Stack:
-        """Return all layers of a flow, each like `layer`."""
+        """Return the stack of all layers of a flow, each like `layer`."""
         return Stack(
             layer,
             self.num_layers,
@@ -68,7 +68,7 @@ class Layers(NamedTuple):
 
 
 def reaching_spline(num_bins: int, range_min: float, range_max: float) -> Family:
-    """Return splines with an affine map at their data end, to reach beyond their interval.
+    """Return splines preceded, seen from the data, by an affine map that extends their reach.
 
     A layer scales by at most exp(2), so rounding errors grow little from layer to layer.
     """

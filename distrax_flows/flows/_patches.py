@@ -43,16 +43,16 @@ def image_autoregressive(
     num_heads: int = 4,
     **options: Unpack[FlowOptions],
 ) -> Transformed:
-    """Autoregressive flow of the patches of an image, by causal transformers: TarFlow.
+    """TarFlow: autoregressive flow of the patches of an image, by causal transformers.
 
     Each layer transforms the values of each patch, given the patches before it, row by row; the
     next layer takes them in reverse order. With a family of scalar maps f, for patch t = 0..T-1,
 
         y_t = f(x_t; theta_t(x_<t)),   elementwise in the values of a patch.
 
-    One direction takes one pass of each transformer. The other is sequential: T steps that keep the
-    keys and values of earlier patches, and together take the arithmetic of one pass. `fast` chooses
-    which is which; the two choices are different flows.
+    One direction takes one pass of each transformer. The other is sequential: T steps that cache
+    the keys and values of earlier patches, and together take the arithmetic of one pass. `fast`
+    selects which; the two choices are different flows.
 
     `flows.dequantized` makes it a flow of images with integer levels.
 
@@ -63,13 +63,13 @@ def image_autoregressive(
         fast: "density" for `log_prob` in one pass, "sampling" for `sample`.
         patch_size: rows and columns of a patch.
         hidden_size: features of a patch within the transformers.
-        num_blocks: blocks of each transformer, of attention and a perceptron each.
-        num_heads: heads of attention; divides `hidden_size`.
+        num_blocks: blocks of each transformer, each with attention and a perceptron.
+        num_heads: attention heads; divides `hidden_size`.
         **options: those of `FlowOptions`.
 
     Raises:
-        ValueError: height or width is no multiple of `patch_size`, or `num_heads` does not divide
-            `hidden_size`.
+        ValueError: height or width is not a multiple of `patch_size`, or `num_heads` does not
+            divide `hidden_size`.
 
     Reference:
         Zhai et al., "Normalizing Flows are Capable Generative Models", 2024, section 3.

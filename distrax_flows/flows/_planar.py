@@ -37,8 +37,8 @@ def planar(
 
     Both directions work, and are differentiable, for any activation with slopes between 0 and 1;
     other libraries have one direction, or both for a leaky ReLU only. One is in closed form, the
-    other takes a scalar root per event and layer (see `Planar`); `fast` chooses which is which.
-    With a context, a network computes each layer's vectors.
+    other takes a scalar root per event and layer (see `Planar`); `fast` selects which. With a
+    context, a network computes each layer's vectors.
 
     Args:
         event_size: number of dimensions, D.
@@ -69,7 +69,7 @@ def radial(
 ) -> Transformed:
     """Radial flow: each layer pulls events towards a centre, or pushes them away.
 
-    Both directions are in closed form (see `Radial`). `fast` chooses which of `log_prob` and
+    Both directions are in closed form (see `Radial`). `fast` selects which of `log_prob` and
     `sample` runs the paper's function, and which its inverse; the two choices are different flows.
     With a context, a network computes each layer's parameters.
 
@@ -104,15 +104,15 @@ def sylvester(
     """Sylvester flow: planar flows of several units at once, in a learned orthogonal frame.
 
     One direction is in closed form, the other takes a scalar root per unit, one after another (see
-    `Sylvester`); `fast` chooses which is which. With a context, a network computes each layer's
-    triangular matrices.
+    `Sylvester`); `fast` selects which. With a context, a network computes each layer's triangular
+    matrices.
 
     Args:
         event_size: number of dimensions, D.
         fast: "density" for `log_prob` in closed form, "sampling" for `sample`.
         num_units: units per layer, M, at most D; D if None.
-        orthogonal: the layer of the frame; learned reflections, one per dimension, if None.
-            `modules.OrthogonalLayer()` and fixed permutations are other choices of the paper.
+        orthogonal: layer of the orthogonal frame; learned reflections, one per dimension, if None.
+            `modules.OrthogonalLayer()` and fixed permutations are the paper's other choices.
         unit: activation of the units, with slopes between 0 and 1.
         **options: those of `FlowOptions`.
 

@@ -16,16 +16,16 @@ __all__ = ["Rounding"]
 
 
 class Rounding(distrax.Bijector):
-    """Rounding of the dimensions that are integers, and its inverse with uniform noise.
+    """Rounding of integer dimensions, inverted by adding uniform noise.
 
         forward:  k = floor(x),    inverse:  x = k + u,  u ~ U(0, 1)
 
-    Its log-det is zero, and -inf in the inverse of what is no integer, out of range, or beyond the
-    integers between which the dtype has numbers (2e6 for float32). `log_prob` is a sample of a
-    lower bound, as with `modules.Dequantize`.
+    Its log-det is zero, except that the inverse gives -inf for values that are not integers, out of
+    range, or too large for the dtype to have numbers between integers (2e6 for float32). `log_prob`
+    is a sample of a lower bound, as with `modules.Dequantize`.
 
     Args:
-        supports: a support per dimension of a vector; or one, for all entries of an event.
+        supports: one support per dimension of a vector, or one for all entries of an event.
         event_ndims: number of axes of an event.
     """
 
@@ -53,9 +53,9 @@ class Rounding(distrax.Bijector):
         y = jnp.asarray(y)
         y = y.astype(jnp.result_type(y, jnp.float32) if y.dtype.kind in "iub" else y.dtype)
         k = self._clip(jnp.floor(y))
-        # So far from 0 and 1 that rounding `k + u` moves it to no other integer.
+        # Far enough from 0 and 1 that rounding `k + u` never reaches another integer.
         margin = 2 * jnp.finfo(y.dtype).eps * jnp.maximum(jnp.abs(k), 1)
-        is_coarse = margin >= 0.5  # there is no number between integers
+        is_coarse = margin >= 0.5  # no numbers between integers
         u = jax.random.uniform(hk.next_rng_key(), y.shape, y.dtype)
         x = jnp.where(self._rounds, k + jnp.clip(u, margin, 1 - margin), y)
         axes = tuple(range(y.ndim - self.event_ndims_in, y.ndim))

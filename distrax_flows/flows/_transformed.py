@@ -17,7 +17,7 @@ __all__ = ["Transformed"]
 
 
 class Transformed(distrax.Transformed):
-    """A `distrax.Transformed` that knows its shapes, and samples a batch as a batch.
+    """A `distrax.Transformed` that knows its shapes and samples whole batches at once.
 
     The builders of `distrax_flows.flows` return it. It works wherever distrax takes a distribution,
     also inside your own `hk.transform`. There `distrax.Transformed` would trace its bijector to
@@ -29,16 +29,16 @@ class Transformed(distrax.Transformed):
     * `sample` calls the bijector once, on all samples.
     * `log_prob` of an event with an infinite entry is -inf rather than NaN.
     * `kl_divergence` needs a `seed`, and is estimated from samples. distrax compares printed
-      programs, and finds zero divergence between two flows with equal layers and other parameters.
+      programs, and finds zero divergence between flows with equal layers but different parameters.
 
     Args:
         distribution: the base, with the full batch shape.
         bijector: a bijector that keeps the batch shape of the base.
         event_shape: event shape of the data; that of the base if None.
         is_discrete: whether events are integers, and `log_prob` is the logarithm of a probability;
-            static. Flows of such events take arrays of integers.
-        supports: where events have density, for those who ask: a support per dimension of a vector,
-            else one for all entries; empty if not known.
+            static. Such flows take integer arrays.
+        supports: where events have density, for reference: one support per dimension of a vector,
+            else one for all entries; empty if unknown.
 
     Raises:
         ValueError: the ranks of base and bijector differ, or `event_shape` has another rank than
@@ -85,7 +85,7 @@ class Transformed(distrax.Transformed):
 
     @property
     def supports(self) -> tuple[Support, ...]:
-        """A support per dimension of a vector, else one for all entries; empty if not known."""
+        """One support per dimension of a vector, else one for all entries; empty if unknown."""
         return self._supports
 
     def log_prob(self, value: Float[Array, "..."]) -> Float[Array, "..."]:
@@ -126,7 +126,7 @@ def _refuse_kl(p: distrax.Distribution, q: distrax.Distribution, **unused: Any) 
     )
 
 
-# `tfp.distributions.kl_divergence`, and that method of other distributions, look up a rule by type,
+# `tfp.distributions.kl_divergence`, and the method of other distributions, look up a rule by type,
 # and would find the one that compares programs.
 for _pair in (
     (Transformed, Transformed),

@@ -96,7 +96,7 @@ class Start(NamedTuple):
     initial_scale: float
 
     def checked(self) -> "Start":
-        """Return itself; raise if an argument of a layer is wrong."""
+        """Return `self`; raise if an argument of a layer is wrong."""
         check_positive("prior_scale", self.prior_scale)
         check_positive("initial_scale", self.initial_scale)
         return self
@@ -120,7 +120,7 @@ class Gaussian(NamedTuple):
         return jnp.exp(2 * self.log_scale)
 
     def kl_of_scales(self, log_prior_scale: Float[Array, ""]) -> Float[Array, ""]:
-        """Return the divergence from the prior that there would be with means of zero."""
+        """Return the divergence from the prior for means of zero."""
         log_ratio = self.log_scale - log_prior_scale
         return jnp.sum(0.5 * jnp.expm1(2 * log_ratio) - log_ratio)
 
@@ -170,8 +170,8 @@ def sample_outputs(
 
         mean = contraction(x, M) + bias,    variance = contraction(x^2, S^2) + bias variance
 
-    Its entries are sampled instead of the weights. That is the law of each output of one weight
-    matrix; the outputs of a convolution at two pixels that share inputs become independent.
+    Its entries are sampled instead of the weights. Each output is distributed as for one weight
+    matrix, but outputs of a convolution at two pixels that share inputs become independent.
 
     Args:
         contraction: how a kernel acts on the input.
@@ -183,7 +183,7 @@ def sample_outputs(
     """
     mean = contraction(x, kernel.mean) if mean_of is None else mean_of(kernel.mean)
     variance = contraction(jnp.square(x), kernel.variance) + bias.variance
-    # The root has no gradient at zero, which very small variances are flushed to.
+    # The root has no gradient at zero, to which very small variances are flushed.
     scale = jnp.sqrt(jnp.maximum(variance, jnp.finfo(variance.dtype).tiny))
     noise = jax.random.normal(hk.next_rng_key(), mean.shape, mean.dtype)
     return mean + bias.mean + scale * noise

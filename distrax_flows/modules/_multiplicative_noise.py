@@ -28,19 +28,19 @@ from distrax_flows.modules.stack import Stack
 __all__ = ["Flows", "sample_multiplied"]
 
 _HIDDEN_SIZES = (50,)
-# z starts at one, give or take this: a multiplicative noise like that of a weak dropout.
+# z starts at one plus or minus this: multiplicative noise like that of a weak dropout.
 _Z_SCALE = 0.3
 _MAX_LOG_PRECISION = 12.0
 
 
 class Flows(NamedTuple):
-    """The flow of z, and that of the auxiliary distribution; None for the default."""
+    """Flows of z and of the auxiliary distribution; None for the default."""
 
     q: Layer | None
     r: Layer | None
 
     def checked(self) -> "Flows":
-        """Return itself; raise if an argument of a layer is wrong."""
+        """Return `self`; raise if an argument of a layer is wrong."""
         for name, flow in (("q_flow", self.q), ("r_flow", self.r)):
             if flow is not None and not callable(flow):
                 raise TypeError(
@@ -62,7 +62,7 @@ def sample_multiplied(
 
     Args:
         contraction: how a kernel acts on the input.
-        start: prior, and scale at the start.
+        start: prior, and initial scale.
         flows: the flows.
         x: the input.
         z_axis: axis of the kernel that z multiplies.

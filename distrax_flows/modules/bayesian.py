@@ -1,6 +1,6 @@
-"""Layers of Bayesian networks with independent Gaussian weights, and their deterministic twins.
+"""Bayesian layers with independent Gaussian weights, and their deterministic counterparts.
 
-Each is called as `y, kl = layer(x)`, so that one architecture serves for all of them.
+Each is called as `y, kl = layer(x)`, so that one architecture works with all of them.
 """
 
 from collections.abc import Callable, Sequence
@@ -38,7 +38,7 @@ class MeanFieldLinear(hk.Module):
         y = x W + b,    q(W) = prod_ij N(w_ij; m_ij, s_ij^2),    p(W) = prod_ij N(w_ij; 0, p^2)
         kl = sum_ij log(p / s_ij) + (s_ij^2 + m_ij^2) / (2 p^2) - 1/2,    and the same for b
 
-    By local reparameterisation, each row gets weights of its own:
+    By local reparameterisation, each row gets its own weights:
 
         y_j ~ N(sum_i x_i m_ij + m_j, sum_i x_i^2 s_ij^2 + s_j^2)
 
@@ -60,7 +60,7 @@ class MeanFieldLinear(hk.Module):
 
     Raises:
         TypeError: when called, `x` is not a floating array.
-        ValueError: `output_size` is not a positive integer, or a scale not a finite number above 0.
+        ValueError: `output_size` is not a positive integer, or a scale is not finite and positive.
 
     Reference:
         Blundell et al., "Weight Uncertainty in Neural Networks", 2015, section 3.2; Kingma et al.,
@@ -100,7 +100,7 @@ class MeanFieldConv2D(hk.Module):
 
     The formulas are those of `MeanFieldLinear`, with a convolution in place of the product. Local
     reparameterisation samples each pixel's outputs independently, though pixels share weights: the
-    distribution of each output is exact, their correlation is lost.
+    distribution of each output is exact, but their correlation is lost.
 
     Args:
         output_channels: number of filters.
@@ -118,9 +118,9 @@ class MeanFieldConv2D(hk.Module):
 
     Raises:
         TypeError: when called, `x` is not a floating array.
-        ValueError: a size is not a positive integer, a scale not a finite number above 0,
-            `kernel_shape` has not two sizes, or `padding` is unknown; or, when called, `x` has
-            fewer than three axes.
+        ValueError: a size is not a positive integer, a scale is not finite and positive,
+            `kernel_shape` does not have two sizes, or `padding` is unknown; or, when called, `x`
+            has fewer than three axes.
 
     Reference:
         Kingma et al., "Variational Dropout and the Local Reparameterization Trick", 2015, eq. 6.
@@ -208,7 +208,7 @@ class DeterministicConv2D(hk.Module):
 
     Raises:
         TypeError: when called, `x` is not a floating array.
-        ValueError: a size is not a positive integer, `kernel_shape` has not two sizes, or
+        ValueError: a size is not a positive integer, `kernel_shape` does not have two sizes, or
             `padding` is unknown; or, when called, `x` has fewer than three axes.
 
     Example:
@@ -255,7 +255,7 @@ def sample_predictions(
         num_samples: number of samples, S.
 
     Returns:
-        What `apply` returns, with a new leading axis of size S on each array: `[S, ..., outputs]`
+        The result of `apply`, with a new leading axis of size S on each array: `[S, ..., outputs]`
         and `[S]` for a network that returns y and kl.
 
     Raises:

@@ -18,7 +18,7 @@ __all__ = ["ConvNet", "GatedConvNet"]
 
 
 class ConvNet(hk.Module):
-    """Convolutions 3x3, 1x1 and 3x3, from an image and an optional context to parameters of pixels.
+    """3x3, 1x1 and 3x3 convolutions from an image and an optional context to parameters of pixels.
 
     With `*` a convolution that sees zeros beyond the border, and C the context,
 
@@ -45,7 +45,7 @@ class ConvNet(hk.Module):
 
     Reference:
         Kingma & Dhariwal, "Glow: Generative Flow with Invertible 1x1 Convolutions", 2018, section
-        5.2, where 512 channels are hidden.
+        5.2, with 512 hidden channels.
 
     Example:
         >>> import haiku as hk, jax, jax.numpy as jnp
@@ -83,7 +83,7 @@ class ConvNet(hk.Module):
 
 
 class GatedConvNet(hk.Module):
-    """Gated residual convolutions, from an image and an optional context to parameters of pixels.
+    """Gated residual convolutions from an image and an optional context to parameters of pixels.
 
     With `*` a convolution that sees zeros beyond the border, C the context and B blocks,
 
@@ -94,7 +94,7 @@ class GatedConvNet(hk.Module):
 
     `norm` subtracts the mean over the channels of a pixel and divides by their standard deviation,
     with learned scale and offset (Ba et al., 2016). Initialised like `MLP`; the last layer starts
-    at zero. Each block sees one pixel further.
+    at zero. Each block extends the receptive field by one pixel.
 
     Args:
         output_shape: shape of the parameters of one pixel.
@@ -161,7 +161,7 @@ class GatedConvNet(hk.Module):
 
 
 class _Conv(hk.Module):
-    """Convolution 3x3, initialised like the linear layers of `MLP`."""
+    """3x3 convolution, initialised like the linear layers of `MLP`."""
 
     def __init__(
         self,

@@ -1,4 +1,4 @@
-"""Fixed arrays among a flow's parameters, which no optimizer may move."""
+"""Fixed arrays among a flow's parameters, which optimizers must not change."""
 
 from collections.abc import Callable
 from typing import Any
@@ -18,7 +18,7 @@ def get_fixed(name: str, shape: Shape, dtype: Any, init: Callable[..., jax.Array
 
     Haiku stores it among the parameters, as `fixed_<name>`. No gradient reaches it, and `fit` keeps
     it from the optimizer and from moving averages; weight decay would move it otherwise. A custom
-    training loop must also take it out, see `is_fixed`.
+    training loop must also exclude it; see `is_fixed`.
     """
     return jax.lax.stop_gradient(hk.get_parameter(_PREFIX + name, shape, dtype, init))
 

@@ -15,12 +15,13 @@ __all__ = ["GivenFirst"]
 
 
 class GivenFirst(distrax.Bijector):
-    """A layer for the first dimensions, and one for the rest that depends on their result.
+    """Layer for the first dimensions, and a layer for the rest that depends on their result.
 
         y_a = f(x_a),   y_b = g(x_b; y_a),   log|det| = log|det f| + log|det g|
 
-    Lower block-triangular Jacobian. Unlike a coupling, it gives each part whole layers, whose kinds
-    may differ. Both directions cost what the layers cost. Use it only inside a Haiku transform.
+    Lower block-triangular Jacobian. Unlike a coupling, it gives each part its own layer, possibly
+    of another kind. Both directions cost what the layers cost. Use it only inside a Haiku
+    transform.
 
     Args:
         size: number of dimensions of the first part; may be 0.
@@ -57,7 +58,7 @@ class GivenFirst(distrax.Bijector):
     def inverse_and_log_det(
         self, y: Shaped[ArrayLike, "... D"]
     ) -> tuple[Float[Array, "... D"], Float[Array, "..."]]:
-        """Undo both; the first part of `y` is known."""
+        """Invert both layers; the first part of `y` is known."""
         self._check_inverse_input_shape(y)
         if self._size == 0:
             return self._learned(self._rest(None)).inverse_and_log_det(y)

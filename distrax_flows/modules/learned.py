@@ -32,7 +32,7 @@ class Learned(distrax.Bijector):
             log-dets are summed: an `LULinearLayer` on images `[H, W, C]` is a 1x1 convolution.
 
     Raises:
-        ValueError: `event_ndims` is not an integer of at least 0; or, when called, the layer's
+        ValueError: `event_ndims` is not a non-negative integer; or, when called, the layer's
             bijector has events of more axes.
 
     Example:

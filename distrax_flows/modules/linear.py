@@ -44,7 +44,7 @@ class HouseholderLayer(hk.Module):
     """Learned product of reflections, `log|det| = 0`; starts at random reflections.
 
     Args:
-        num_reflections: number of reflections K; more than D are of no use.
+        num_reflections: number of reflections, K; more than D add nothing.
         name: name of the module.
 
     Call:
@@ -86,7 +86,7 @@ class OrthogonalLayer(hk.Module):
         x: `[..., D]`. Returns an `Orthogonal`.
 
     Reference:
-        Mixes the blocks of Kruse et al., "HINT: Hierarchical Invertible Neural Transport for
+        Used between the blocks of Kruse et al., "HINT: Hierarchical Invertible Neural Transport for
         Density Estimation and Bayesian Inference", 2021.
 
     Example:
@@ -114,8 +114,8 @@ class LULinearLayer(hk.Module):
 
     Q is the fixed matrix of an `OrthogonalLayer`; the factors start at the identity. Glow factors
     the random matrix itself, `P L (U + diag(s))`, and keeps its permutation P and the signs of s.
-    These are integers, not parameters, and differ between the repetitions of a `Stack`; and the
-    pivots can be small. Here all parameters are real and start at zero, and a penalty on their
+    These are integers, not parameters, and differ between the repetitions of a `Stack`. The pivots
+    can also be small. Here all parameters are real and start at zero, and a penalty on their
     squares pulls the layer towards Q.
 
     `inverse` solves two triangular systems; both directions cost 3 D^2 per event, after D^3 once.

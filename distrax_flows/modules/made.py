@@ -40,8 +40,8 @@ class MADE(hk.Module):
         hidden_sizes: units of each hidden layer.
         activation: applied elementwise.
         residual: adds each hidden layer's input to its output; hidden sizes must be equal.
-        order: the order in which dimensions depend on one another: "sequential" for 0, 1, ..., or
-            a permutation of `0..D-1`. (`np.random.default_rng(seed).permutation(D)` is random.)
+        order: order in which dimensions depend on one another: "sequential" for 0, 1, ..., or a
+            permutation of `0..D-1`. (`np.random.default_rng(seed).permutation(D)` is random.)
         context_size: size C of the context's last axis; None for a network without context.
         start: `P` numbers, the parameters of each dimension at the start of training; zeros if
             None.
@@ -107,13 +107,13 @@ class MADE(hk.Module):
     def network(
         self, context: Float[Array, "... C"] | None = None, dtype: DTypeLike = jnp.float32
     ) -> MaskedMLP:
-        """Return the conditioner over this module's parameters, pure, with the context bound.
+        """Return a pure conditioner with this module's parameters and the context bound.
 
         Call it outside of `jax.lax` loops; the result works inside them.
 
         Args:
             context: `[..., C]` or None.
-            dtype: dtype of parameters that do not exist yet, unless a policy names it.
+            dtype: dtype of parameters that do not exist yet, unless a policy sets it.
         """
         size = None if context is None else context.shape[-1]
         if size != self._context_size:

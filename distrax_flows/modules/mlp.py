@@ -43,7 +43,7 @@ class MLP(hk.Module):
         activation: applied elementwise after each hidden layer.
         start: the output at the start of training, broadcast to `output_shape`; zeros if None. It
             becomes the bias of the last layer, whose weights start at zero.
-        policy: dtypes of parameters, of products and activations, and of the output; those of the
+        policy: dtypes of parameters, of products and activations, and of the output; that of the
             input if None. `jmp.get_policy("params=float32,compute=bfloat16,output=float32")` makes
             a network cheaper on accelerators and keeps what depends on its output in float32.
         name: name of the module.
@@ -173,9 +173,9 @@ def he_uniform(fan_in: int) -> hk.initializers.Initializer:
 def add_context(
     hidden: Float[Array, "... H"], context: Float[Array, "... C"] | None
 ) -> Float[Array, "... H"]:
-    """Add a linear map of the context to a first layer; nothing if there is no context.
+    """Add a linear map of the context to a first layer; do nothing without a context.
 
-    This equals the first layer of the concatenated input. But the context's part is computed at the
+    This equals the first layer of the concatenated input, but the context's part is computed at the
     context's own batch shape, once for all samples that share a context.
     """
     if context is None:
@@ -188,7 +188,7 @@ def add_context(
 
 @contextlib.contextmanager
 def computing(policy: jmp.Policy | None, *layers: type[hk.Module]) -> Iterator[None]:
-    """Make layers of these classes inside of it compute and return the policy's compute dtype."""
+    """Make layers of these classes, when called inside, compute and return the compute dtype."""
     with contextlib.ExitStack() as stack:
         if policy is not None:
             inner = policy.with_output_dtype(policy.compute_dtype)

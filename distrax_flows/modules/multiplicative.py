@@ -1,4 +1,4 @@
-"""Multiplicative normalizing flows: layers of Bayesian networks with correlated weights."""
+"""Multiplicative normalizing flows: Bayesian layers with correlated weights."""
 
 from collections.abc import Sequence
 
@@ -22,7 +22,7 @@ class MNFLinear(hk.Module):
         z = NF(z_0),    z_0 ~ N(m_0, s_0^2),    log q(z) = log q(z_0) - log|det NF|
         p(W) = prod_ij N(w_ij; 0, p^2)
 
-    The posterior `q(W) = int q(W | z) q(z) dz` has correlated weights, and several modes if z has.
+    The posterior `q(W) = int q(W | z) q(z) dz` has correlated weights, and several modes if z does.
     Its divergence from the prior has no closed form. It is bounded by an auxiliary distribution r,
     and kl is an unbiased estimate of the bound from one sample of z per row, averaged over rows:
 
@@ -42,7 +42,7 @@ class MNFLinear(hk.Module):
         q_flow: the layer NF, called with z_0, `[..., D]`; `lambda z:
             flows.iaf(z.shape[-1]).bijector` uses a builder. Two affine couplings with 50 hidden
             units if None, or an elementwise affine map if D = 1; they start at the identity.
-        r_flow: the layer NF_r, called with z; the same if None.
+        r_flow: the layer NF_r, called with z; the same default if None.
         prior_scale: standard deviation p of the prior.
         learn_prior: whether p is learned (empirical Bayes); it starts at `prior_scale`.
         initial_scale: standard deviation s at the start of training. The means start like the
@@ -56,7 +56,7 @@ class MNFLinear(hk.Module):
     Raises:
         TypeError: a flow is not a function; or, when called, `x` is not a floating array, or a flow
             does not return a bijector.
-        ValueError: `output_size` is not a positive integer, or a scale not a finite number above 0.
+        ValueError: `output_size` is not a positive integer, or a scale is not finite and positive.
 
     Reference:
         Louizos & Welling, "Multiplicative Normalizing Flows for Variational Bayesian Neural
@@ -105,9 +105,9 @@ class MNFConv2D(hk.Module):
 
         q(W | z) = prod_hwck N(w_hwck; z_k m_hwck, s_hwck^2)
 
-    Otherwise the formulas are those of `MNFLinear`: there z_i scales the rows of W, here the
-    filters, and j counts the other three axes. Local reparameterisation samples each pixel's
-    outputs independently given z, as in `MeanFieldConv2D`.
+    Otherwise the formulas are those of `MNFLinear`: z scales the filters instead of the rows of W,
+    and j runs over the other three axes. Local reparameterisation samples each pixel's outputs
+    independently given z, as in `MeanFieldConv2D`.
 
     Args:
         output_channels: number of filters K.
@@ -128,9 +128,9 @@ class MNFConv2D(hk.Module):
     Raises:
         TypeError: a flow is not a function; or, when called, `x` is not a floating array, or a flow
             does not return a bijector.
-        ValueError: a size is not a positive integer, a scale not a finite number above 0,
-            `kernel_shape` has not two sizes, or `padding` is unknown; or, when called, `x` has
-            fewer than three axes.
+        ValueError: a size is not a positive integer, a scale is not finite and positive,
+            `kernel_shape` does not have two sizes, or `padding` is unknown; or, when called, `x`
+            has fewer than three axes.
 
     Reference:
         Louizos & Welling, "Multiplicative Normalizing Flows for Variational Bayesian Neural

@@ -40,7 +40,7 @@ class Standardize(hk.Module):
         x: `[..., D]`. Returns an `ActNorm`.
 
     Raises:
-        ValueError: when called at initialisation, there is no row.
+        ValueError: when called at initialisation, there are no rows.
 
     Example:
         >>> import haiku as hk, jax, jax.numpy as jnp
@@ -63,9 +63,9 @@ class RobustStandardize(hk.Module):
 
         y_d = median_d + r_d x_d,    r_d = (upper quartile_d - lower quartile_d) / 1.349
 
-    `Standardize` for data with outliers, which move neither statistic: for a Gaussian, r is the
-    standard deviation. If more than half of a dimension's values are equal, it has no such range
-    and uses its standard deviation instead.
+    A `Standardize` for data with outliers, which affect neither statistic. For a Gaussian, r is the
+    standard deviation. A dimension with more than half of its values equal has no such range; its
+    standard deviation is used instead.
 
     Args:
         name: name of the module.
@@ -74,7 +74,7 @@ class RobustStandardize(hk.Module):
         x: `[..., D]`. Returns an `ActNorm`.
 
     Raises:
-        ValueError: when called at initialisation, there is no row.
+        ValueError: when called at initialisation, there are no rows.
 
     Example:
         >>> import haiku as hk, jax, jax.numpy as jnp
@@ -142,8 +142,8 @@ class BatchNormLayer(hk.Module):
 
           running <- decay running + (1 - decay) batch,    with variances divided by N, not N - 1.
 
-    * `forward` uses the running averages. It has no alternative: the statistics are those of data;
-      samples on their way from the base have none, and no sample may depend on the others.
+    * `forward` uses the running averages. There is no alternative: the statistics are those of
+      data, samples from the base have none, and no sample may depend on the others.
 
     So in training the two directions are not inverses of each other. Log-dets are exact in both
     modes, given the statistics. `loc` and `log_scale` start at zero, and the averages at the
@@ -154,7 +154,7 @@ class BatchNormLayer(hk.Module):
     represent the data; `ActNormLayer` needs neither.
 
     Args:
-        is_training: the mode; static.
+        is_training: whether to use training mode; static.
         decay: decay rate of the running averages, at least 0 and less than 1.
         epsilon: added to variances, in their units.
         name: name of the module.

@@ -25,8 +25,8 @@ class Stack(hk.Module):
     `Learned(Stack(layer, 8))` is a bijector. Parameters are stacked, `[num_layers, ...]`. So is
     Haiku state, if the layer has any.
 
-    Layers are initialised in the density direction, from data to base. The last repetition sees
-    the input; each earlier one sees the output of its successor's inverse. So data-dependent
+    Layers are initialised in the density direction, from data to base. The last repetition sees the
+    input; each earlier one sees the output of its successor's inverse. So data-dependent
     initialisation is exact at every depth.
 
     Use it any number of times in a Haiku transform: all uses share the parameters created by the
@@ -42,7 +42,8 @@ class Stack(hk.Module):
         name: name of the module.
 
     Raises:
-        ValueError: `num_layers` is not a positive integer, or `event_ndims` not one of at least 0.
+        ValueError: `num_layers` is not a positive integer, or `event_ndims` is not a non-negative
+            integer.
 
     Example:
         >>> import haiku as hk, jax, jax.numpy as jnp

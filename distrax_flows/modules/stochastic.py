@@ -1,8 +1,7 @@
 """Layers that sample in a direction: dequantisation and latent variables.
 
-They make bounds of likelihoods out of flows: `log_prob` of a flow with such a layer is an unbiased
-estimate of a lower bound of the log-likelihood, which depends on its `key`.
-`diagnostics.likelihood_bounds` averages many.
+`log_prob` of a flow with such a layer depends on its `key`: it is an unbiased estimate of a lower
+bound of the log-likelihood. `diagnostics.likelihood_bounds` averages many estimates.
 
 Reference:
     Nielsen et al., "SurVAE Flows: Surjections to Bridge the Gap between VAEs and Flows", 2020.
@@ -23,7 +22,7 @@ __all__ = ["Dequantize", "LatentVariable"]
 
 
 class Dequantize(distrax.Bijector):
-    """Rounding of numbers to integer levels, and its inverse with noise.
+    """Rounding to integer levels, inverted by adding noise.
 
         forward:  v = floor(x),    inverse:  x = v + u,  u ~ q(u | v)
 
@@ -32,21 +31,22 @@ class Dequantize(distrax.Bijector):
         log P(v) >= E_q[log p(v + u) - log q(u | v)],    P(v) = int_[0,1)^D p(v + u) du.
 
     The log-det of the inverse is `-log q(u | v)`, zero for uniform noise. The bound is tight if q
-    is the law of `x - v` given v. What is no level, between integers or out of range, has a log-det
-    of -inf, as its probability is zero. `forward` rounds numbers below 0 and above the last level
-    to the nearest level.
+    is the distribution of `x - v` given v. Values between integers or out of range have a log-det
+    of -inf: their probability is zero. `forward` rounds numbers below 0 and above the last level to
+    the nearest level.
 
-    Use it only inside a Haiku transform; the inverse draws noise with a key of Haiku's.
+    Use it only inside a Haiku transform; the inverse samples noise with a Haiku key.
 
     Args:
         num_levels: number of levels, L: values are integers from 0 to L - 1.
         noise: maps levels, scaled to `(v + 1/2) / L - 1/2` in (-1/2, 1/2), to a distribution q of
-            events in (0, 1), of their batch shape; uniform if None. Modules that it creates are
-            `noise/...`.
+            events in (0, 1), with their batch shape; uniform if None. Modules that it creates are
+            named `noise/...`.
         event_ndims: number of axes of an event.
 
     Raises:
-        ValueError: `num_levels` is not a positive integer, or `event_ndims` not one of at least 0.
+        ValueError: `num_levels` is not a positive integer, or `event_ndims` is not a non-negative
+            integer.
 
     Reference:
         Ho et al., "Flow++: Improving Flow-Based Generative Models with Variational Dequantization
@@ -103,7 +103,7 @@ class Dequantize(distrax.Bijector):
         return distrax.Independent(uniform, self.event_ndims_in)
 
     def _inside(self, u: jax.Array) -> jax.Array:
-        """Keep noise so far from 0 and 1 that rounding `v + u` moves it to no other level."""
+        """Keep noise far enough from 0 and 1 that rounding `v + u` never reaches another level."""
         margin = self._num_levels * float(jnp.finfo(u.dtype).eps)
         return jnp.clip(u, margin, 1 - margin)
 
@@ -121,13 +121,13 @@ class LatentVariable(distrax.Bijector):
     so `fit` maximises that bound, and `sample` decodes samples of the prior. The log-det of the
     inverse is `log p(x | z) - log q(z | x)`. The encoder may be any flow with a context.
 
-    Use it only inside a Haiku transform; both directions draw with keys of Haiku's. Modules that
-    decoder and encoder create when called are `decoder/...` and `encoder/...`, whichever comes
-    first, and keep their parameters in further calls.
+    Use it only inside a Haiku transform; both directions sample with Haiku keys. Modules that the
+    decoder and encoder create are named `decoder/...` and `encoder/...`, whichever is called first,
+    and keep their parameters in later calls.
 
     Args:
-        decoder: maps latent events z to a distribution of x, of their batch shape.
-        encoder: maps events x to a distribution of z, of their batch shape.
+        decoder: maps latent events z to a distribution of x, with their batch shape.
+        encoder: maps events x to a distribution of z, with their batch shape.
         event_ndims_in: number of axes of z.
         event_ndims_out: number of axes of x.
 

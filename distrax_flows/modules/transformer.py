@@ -22,8 +22,8 @@ class CausalTransformer(hk.Module):
 
     Owns the weights of a `networks.Transformer`; see its docstring for the formula.
     `network(context)` returns that conditioner as a pure function, with the context bound: pass it
-    to `MaskedAutoregressive`. The perceptrons of blocks are four times as wide as the rest. The
-    last layer starts at zero, or at `start`.
+    to `MaskedAutoregressive`. The perceptrons are four times as wide as the rest. The last layer
+    starts at zero, or at `start`.
 
     Args:
         num_tokens: number of tokens, T.
@@ -31,8 +31,8 @@ class CausalTransformer(hk.Module):
         num_params: parameters per value, P.
         hidden_size: features of a token, E.
         num_blocks: number of blocks.
-        num_heads: heads of attention; divides `hidden_size`.
-        activation: of the perceptrons, elementwise.
+        num_heads: attention heads; divides `hidden_size`.
+        activation: activation of the perceptrons, elementwise.
         context_size: size C of the context's last axis; None for a network without context.
         start: `P` numbers, the parameters of each value at the start of training; zeros if None.
         policy: dtypes, as for `MLP`.
@@ -93,13 +93,13 @@ class CausalTransformer(hk.Module):
     def network(
         self, context: Float[Array, "... C"] | None = None, dtype: DTypeLike = jnp.float32
     ) -> Transformer:
-        """Return the conditioner over this module's parameters, pure, with the context bound.
+        """Return a pure conditioner with this module's parameters and the context bound.
 
         Call it outside of `jax.lax` loops; the result works inside them.
 
         Args:
             context: `[..., C]` or None.
-            dtype: dtype of parameters that do not exist yet, unless a policy names it.
+            dtype: dtype of parameters that do not exist yet, unless a policy sets it.
         """
         size = None if context is None else context.shape[-1]
         if size != self._context_size:
@@ -141,7 +141,7 @@ class CausalTransformer(hk.Module):
     @hk.transparent
     def _block(self, index: int, dtype: DTypeLike) -> AttentionBlock:
         size, wide = self._hidden_size, 4 * self._hidden_size
-        # Each block adds two terms; together they start at about unit variance.
+        # Each block adds two terms, whose sum starts at a variance of about one.
         scale = 1 / (2 * self._num_blocks)
         return AttentionBlock(
             norms=_Norms(name=f"norms_{index}")((2,), size, dtype),
@@ -163,7 +163,7 @@ def _weight(name: str, fan_in: int, size: int, dtype: DTypeLike, scale: float = 
     return hk.get_parameter(name, (fan_in, size), dtype, init)
 
 
-# A module of its own: optimizers tell matrices that decay by modules of weights and biases only.
+# A separate module: only matrices in modules with nothing but weights and biases decay.
 class _Norms(hk.Module):
     """Scales, which start at one, and offsets, which start at zero."""
 

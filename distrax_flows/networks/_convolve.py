@@ -1,4 +1,4 @@
-"""Convolution of images, as fast inside of a loop as outside."""
+"""Convolution of images, as fast inside a loop as outside."""
 
 import functools
 
@@ -18,7 +18,7 @@ def convolve(
     """Cross-correlate images with a kernel; zeros beyond the border, for the padding "SAME".
 
     Inside a loop, XLA compiles a convolution for the CPU to code twenty times slower than outside.
-    There it is therefore written as one matrix product, of patches. Gradients store the image and
+    On the CPU it is therefore written as one matrix product of patches. Gradients store the image,
     not its patches, which are `h w` times larger.
     """
     images = x.reshape(-1, *x.shape[-3:])

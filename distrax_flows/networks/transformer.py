@@ -21,7 +21,7 @@ _EPSILON = 1e-5  # added to variances
 
 
 class AttentionBlock(NamedTuple):
-    """Weights of a block: attention, then a perceptron, each behind a normalisation.
+    """Weights of a block: attention, then a perceptron, each after a normalisation.
 
     Attributes:
         norms: `[2, 2, E]`, scale and offset of each normalisation.
@@ -68,8 +68,8 @@ class Transformer:
         blocks: the blocks.
         norm: `[2, E]`, scale and offset of the last normalisation.
         output: `[E, p P]` and `[p P]`.
-        num_heads: heads of attention; divides E.
-        activation: of the perceptrons, elementwise.
+        num_heads: attention heads; divides E.
+        activation: activation of the perceptrons, elementwise.
         policy: the dtypes of products and activations, and of the returned parameters; those of
             the arrays if None.
 
