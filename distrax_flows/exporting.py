@@ -65,20 +65,19 @@ def export(
 
     The file is a zip archive: parameters as plain arrays, each method as portable StableHLO, and a
     `README.txt` with the lines that load them. Later versions of JAX read it for as long as
-    `jax.export` guarantees, six months at least. To train a flow further, use
-    `save` instead.
+    `jax.export` guarantees, at least six months. To train a flow further, use `save` instead.
 
-    The number of rows is free. Each row has a key of its own: its sample is that of
+    The number of rows is arbitrary. Each row has its own key: its sample is that of
     `flow.sample(params, key)`.
 
     Args:
         path: path of the file; its folder must exist.
-        flow: the flow; of one with state, `flow.evaluation`.
+        flow: the flow; for a flow with state, its `evaluation`.
         params: its parameters.
         context_size: size C of the contexts of a conditional flow.
-        methods: methods to export, of "log_prob", "sample", "sample_and_log_prob", "forward" and
+        methods: methods to export, among "log_prob", "sample", "sample_and_log_prob", "forward" and
             "inverse".
-        platforms: where it may run, of "cpu", "cuda", "rocm" and "tpu".
+        platforms: platforms to run on, among "cpu", "cuda", "rocm" and "tpu".
 
     Raises:
         TypeError: `flow` is not a flow.

@@ -49,13 +49,13 @@ class Loaded(NamedTuple):
 def save(path: str | os.PathLike, flow: Flow | StatefulFlow, params: Params) -> None:
     """Save a flow with its parameters as one file, which `load` can read in any other process.
 
-    The file holds the function given to `transform`, and what that refers to. An importable
+    The file holds the function given to `transform`, and everything it refers to. An importable
     function, or a `functools.partial` of one such as
     `functools.partial(flows.maf, 2, num_layers=8)`, is stored by name. A lambda or a function of a
     script is stored as code, which only the same minor version of Python can read.
 
-    The file is written aside and then renamed: an earlier file of that name stays until the new one
-    is complete.
+    The file is written under another name and then renamed: an earlier file at `path` stays until
+    the new one is complete.
 
     Args:
         path: path of the file; its folder must exist.
@@ -105,8 +105,8 @@ def load(path: str | os.PathLike, make: Callable | None = None) -> Loaded:
 
     Args:
         path: path of the file.
-        make: builds the flow in place of the function in the file, if that cannot be used. Nothing
-            in the file is run then.
+        make: builder to use in place of the one in the file, if that cannot be used. No code in the
+            file is then run.
 
     Returns:
         The flow, its parameters, and `flow.json`, which records the versions it was saved with.
@@ -114,7 +114,7 @@ def load(path: str | os.PathLike, make: Callable | None = None) -> Loaded:
 
     Raises:
         LoadError: the file is not a saved flow, is damaged or of a later format; its builder cannot
-            be used by this version of Python; or its arrays are float64 and JAX is not.
+            be used by this version of Python; or its arrays are float64 and JAX's x64 mode is off.
         FileNotFoundError: the file does not exist.
     """
     try:

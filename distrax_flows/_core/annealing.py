@@ -129,7 +129,7 @@ def tuned_step_sizes(
 
     Args:
         log_densities: as in `anneal`.
-        sample: of a key and a number, samples of the start.
+        sample: maps a key and a number to samples of the starting density.
         key: random key.
         annealing: the path.
     """

@@ -10,7 +10,7 @@ __all__ = ["MissingKeyError", "as_key", "as_keys", "as_optional_key"]
 
 
 class MissingKeyError(ValueError):
-    """A flow whose layers draw random numbers was given no key."""
+    """A flow whose layers use random numbers was given no key."""
 
 
 def as_key(key: Any) -> jax.Array:

@@ -45,7 +45,7 @@ def soft_clip(x: Float[Array, "..."], bound: float) -> Float[Array, "..."]:
 
 
 def replace_value(x: Float[Array, "..."], value: Float[Array, "..."]) -> Float[Array, "..."]:
-    """Return `value` to the bit, with the derivative of `x`; `x` is finite and near `value`.
+    """Return exactly `value`, with the derivative of `x`; `x` is finite and near `value`.
 
     The two differ by rounding only.
 

@@ -61,7 +61,7 @@ def takes(
     Args:
         options: the TypedDict.
         without: options that do not apply.
-        changed: options that have another default, or another text, here.
+        changed: options with another default or text here.
     """
     changed = changed or {}
 
@@ -121,7 +121,7 @@ def _parameter(name: str, annotation: Any, option: Option) -> inspect.Parameter:
 
 
 def _named(default: Any) -> Any:
-    """A default, functions by their names."""
+    """Return a default, with functions shown by name."""
     name = getattr(default, "__name__", None)
     return _Shown(name) if callable(default) and name and not isinstance(default, type) else default
 

@@ -26,8 +26,8 @@ class Audit(NamedTuple):
     samples.
 
     Attributes:
-        round_trip: of `forward(inverse(x))` for the data.
-        round_trip_of_samples: of `forward(inverse(y))` for samples y.
+        round_trip: error of `forward(inverse(x))` for the data.
+        round_trip_of_samples: error of `forward(inverse(y))` for samples y.
         log_det: sum of the log-dets of both directions, which should be zero.
         log_prob: `log_prob(y)` minus the log-density that `sample_and_log_prob` returned with y.
         impossible: fraction of events with a non-finite log-density.
@@ -70,23 +70,23 @@ def audit(
     """Check a trained flow for numerical errors, and whether its samples cover the data.
 
     It compares both directions with each other, and the range of samples with that of the data.
-    Whether the density is right is up to `calibration` and held-out likelihoods. On a circle, an
-    event at the cut may come back at the other end, which counts as an error.
+    `calibration` and held-out likelihoods tell whether the density is right. On a circle, an event
+    at the cut may come back at the other end, which counts as an error.
 
     Args:
         flow: the flow, without random layers or integer events.
         params: its parameters.
-        x: `[N, *event_shape]`, data, best held out.
+        x: `[N, *event_shape]`, data, preferably held out.
         context: `[N, C]` or None.
         key: random key, or an integer seed.
-        num_samples: number of samples; of rows of the context, evenly spread, if there is one.
-        tolerance: errors above it are problems.
-        batch_size: number of events at a time, if memory is short; see `Flow`.
+        num_samples: number of samples, spread evenly over the rows of the context, if there is one.
+        tolerance: largest error that is not a problem.
+        batch_size: number of events at a time, to save memory; see `Flow`.
 
     Raises:
         ValueError: `x` is not a non-empty batch of events, `num_samples` is not a positive integer,
-            `tolerance` not above 0, `context` has another number of rows, or the flow has integer
-            events or random layers.
+            `tolerance` is not above 0, `context` has another number of rows, or the flow has
+            integer events or random layers.
 
     Example:
         >>> import distrax_flows as dxf, jax

@@ -22,8 +22,8 @@ class LikelihoodBounds(NamedTuple):
 
     Attributes:
         elbo: `mean(log w)` over samples: the evidence lower bound.
-        importance_weighted: `log(mean(w))`, tighter: it tends to the log-likelihood with the number
-            of samples.
+        importance_weighted: `log(mean(w))`, tighter: it tends to the log-likelihood as the number
+            of samples grows.
     """
 
     elbo: Float[Array, " N"]
@@ -58,7 +58,7 @@ def likelihood_bounds(
 ) -> LikelihoodBounds:
     """Estimate bounds of log-likelihoods under a flow whose `log_prob` is a sample of `log w`.
 
-    Such are flows with dequantisation or a latent variable (`flows.dequantized`,
+    These are flows with dequantisation or a latent variable (`flows.dequantized`,
     `modules.LatentVariable`). For any other flow both bounds are its log-density.
 
     Args:
@@ -68,7 +68,7 @@ def likelihood_bounds(
         key: random key, or an integer seed.
         num_samples: number of samples of each event's noise.
         context: `[N, C]` or None.
-        batch_size: number of events at a time, if memory is short; see `Flow`.
+        batch_size: number of events at a time, to save memory; see `Flow`.
 
     Raises:
         ValueError: `num_samples` is not a positive integer, there are no events, or the bound of an
@@ -123,8 +123,8 @@ def bits_per_dim(
 
         -log P(x) / (D log 2),    D the number of entries of an event, channels included
 
-    The flow must be one of integers, as `flows.dequantized` returns: only then is P a probability.
-    All events count: one of probability zero makes the result infinite, and NaN is an error.
+    The flow must be one of integers, such as `flows.dequantized`: only then is P a probability. All
+    events count: one of probability zero makes the result infinite, and NaN is an error.
 
     Args:
         flow: the flow.
@@ -133,10 +133,10 @@ def bits_per_dim(
         key: random key, or an integer seed.
         num_samples: number of samples of each event's noise.
         context: `[N, C]` or None.
-        batch_size: number of events at a time, if memory is short; see `Flow`.
+        batch_size: number of events at a time, to save memory; see `Flow`.
 
     Raises:
-        ValueError: as `likelihood_bounds`; or `x` holds numbers that are no integers.
+        ValueError: as in `likelihood_bounds`; or `x` holds numbers that are not integers.
 
     Example:
         >>> import distrax_flows as dxf, jax.numpy as jnp

@@ -148,10 +148,10 @@ def calibration(
         params: its parameters.
         x: `[N, *event_shape]`, events that the flow was not trained on. In simulation-based
             inference, parameters from the prior.
-        context: `[N, C]` or None; there, the data simulated from `x`.
+        context: `[N, C]` or None; in simulation-based inference, data simulated from `x`.
         key: random key, or an integer seed.
         num_samples: number S of samples for each event.
-        batch_size: number of samples at a time, if memory is short; see `Flow`.
+        batch_size: number of samples at a time, to save memory; see `Flow`.
 
     Raises:
         ValueError: `x` is not a batch of at least two events, or holds NaN; `context` has another
@@ -200,7 +200,7 @@ def calibration(
     density_keys = jax.random.split(density_key)
     log_p = flow.log_prob(params, x, context, key=density_keys[0], batch_size=batch_size)
     if flow.draws_random_numbers(params, context):
-        # Estimates of densities, which are comparable only if they are made in the same way.
+        # Density estimates are comparable only if they are computed in the same way.
         log_q = flow.log_prob(params, samples, context, key=density_keys[1], batch_size=batch_size)
     samples = np.asarray(samples).reshape(num_samples, num_events, -1)
     distances = _distances(samples, points, _earlier_neighbours(context, num_events))
@@ -251,7 +251,7 @@ def rank_among(
 
 def _distances(samples: np.ndarray, points: np.ndarray, nearest: np.ndarray):
     """Return distances from references, `[S, N, 1]` of samples and `[N, 1]` of the points."""
-    # Of all, so that a point is treated like its samples.
+    # The scale of all, so that a point is treated like its samples.
     scale = np.concatenate([samples, points[None]]).std(axis=(0, 1), dtype=np.float64)
     scale = np.where(scale > 0, scale, 1).astype(samples.dtype)
     references = points[nearest] / scale
@@ -293,7 +293,7 @@ def _deviation(counts: np.ndarray, num_events: int) -> np.ndarray:
 
 @functools.lru_cache(maxsize=16)
 def _simulated_deviations(num_events: int, num_samples: int) -> np.ndarray:
-    """Return deviations of uniform ranks, a function of its arguments alone."""
+    """Return deviations of uniform ranks, determined by the arguments alone."""
     rng = np.random.default_rng(0)
 
     def simulate() -> Iterator[np.ndarray]:

@@ -17,12 +17,12 @@ __all__ = ["warn_of_ends"]
 _MIN_SAMPLES = 1_000
 _MIN_TAIL = 25
 # In an exponential tail of 50 samples, the outer half is 5.5 times as wide as the inner half; with
-# more samples, even wider. In a tail that was cut, it is as wide. One in thirty exponential tails
+# more samples, even wider. In a truncated tail, it is equally wide. One in thirty exponential tails
 # falls below 3. Only then are the densities evaluated.
 _ABRUPT = 3.0
 # The median over the tail of log p at the mirror images of samples, minus that at the samples. For
-# an exponential tail of 50 samples it is -7.6, and 1e-7 of them lie above -1.5. For a tail that was
-# cut it is above that if a hundredth of all mass is missing beyond the end.
+# an exponential tail of 50 samples it is -7.6, and 1e-7 of them lie above -1.5. For a truncated
+# tail it is above that if a hundredth of all mass is missing beyond the end.
 _DROP = -1.5
 _LEAST_STEP = 0.01  # step beyond the end, in interquartile ranges: samples may share one value
 
@@ -44,8 +44,8 @@ def warn_of_ends(
         flow: the flow.
         params: its parameters.
         log_density: its target.
-        x: `[S, ..., *event_shape]`, samples of the flow; ignored if they are traced, or fewer than
-            a thousand.
+        x: `[S, ..., *event_shape]`, samples of the flow; ignored if they are traced or fewer than a
+            thousand.
         context: `[..., C]` or None.
     """
     if isinstance(x, Tracer) or len(x) < _MIN_SAMPLES:

@@ -34,8 +34,8 @@ class Evidence(NamedTuple):
     """Estimates from samples x of a flow q, with weights `w = p(x) / q(x)`; all `context_shape`.
 
     Attributes:
-        log_z: `log(mean(w))`, an estimate of the logarithm of the normaliser of p, in nats. On
-            average too low, by about half of its variance. -inf if no sample has any weight.
+        log_z: `log(mean(w))`, an estimate of the logarithm of the normaliser of p, in nats. Too low
+            on average, by about half of its variance. -inf if no sample has any weight.
         log_z_stderr: its standard error, by the delta method; infinite if no sample has any weight.
             If few samples carry the weight it is too small, as is `log_z` itself: see `ess`.
         elbo: `mean(log(w))`, a lower bound of `log_z` on average, in nats.
@@ -90,10 +90,10 @@ def evidence(
         num_samples: number of samples (per row of the context).
         context: `[..., C]` or None.
         annealing: a path from the flow to the density, such as `dxf.Annealing(num_temperatures=8)`;
-            none if None. `log_density` is then compiled in, and must be differentiable. Sequential
-            Monte Carlo runs ten times, each with a tenth of the samples, and its standard errors
-            are those of the runs. Numbers of samples are rounded up to whole runs.
-        batch_size: number of samples at a time (per row of the context), if memory is short.
+            no annealing if None. `log_density` is then compiled in, and must be differentiable.
+            Sequential Monte Carlo runs ten times, each with a tenth of the samples, and its
+            standard errors are those of the runs. Numbers of samples are rounded up to whole runs.
+        batch_size: number of samples at a time (per row of the context), to save memory.
 
     Raises:
         TypeError: `log_density` is not a function.
@@ -102,7 +102,7 @@ def evidence(
 
     Warns:
         UserWarning: k-hat is above 0.7, and less than nine tenths of the samples count; or samples
-            of the flow end where p continues. Outside of jit, for at least a thousand samples.
+            of the flow end where p continues. Outside jit, for at least a thousand samples.
 
     Reference:
         Burda et al., "Importance Weighted Autoencoders", 2016, eq. 8; Kong, "A note on importance
@@ -216,7 +216,7 @@ def _estimates(log_w: jax.Array, constant: jax.Array) -> Evidence:
 
 
 def _warn_of_tails(found: Evidence, num_samples: int) -> None:
-    """Warn if weights are too heavy-tailed for the estimates, and there are enough to know it.
+    """Warn if weights are too heavy-tailed for the estimates, and there are enough to tell.
 
     Weights that are nearly equal do no harm, whatever their tail.
     """

@@ -17,7 +17,7 @@ def summary(flow: Flow | StatefulFlow, params: Params) -> str:
     """Return a table of modules with the shapes and sizes of their parameters.
 
     Layers that compile as one have their parameters stacked along a first axis. Parameters that are
-    fixed at initialisation are counted apart (see `modules.is_fixed`).
+    fixed at initialisation are counted separately (see `modules.is_fixed`).
 
     Args:
         flow: the flow.

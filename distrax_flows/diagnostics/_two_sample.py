@@ -14,15 +14,15 @@ __all__ = ["TwoSampleTest", "c2st"]
 
 
 class TwoSampleTest(NamedTuple):
-    """How well a classifier tells two sets of samples apart.
+    """Result of a classifier two-sample test.
 
     Attributes:
-        accuracy: on events that it was not trained on; 1/2 if the sets have one distribution, 1 if
-            they are separate.
+        accuracy: accuracy on events held out from training; 1/2 if the sets have the same
+            distribution, 1 if they are separate.
         stderr: its standard error, approximately.
-        p_value: approximate probability of such an accuracy if both sets have one distribution.
-            Like the standard error, it is that of a binomial distribution, which ignores that the
-            folds share training events.
+        p_value: approximate probability of such an accuracy if both sets have the same
+            distribution. Like the standard error, it is that of a binomial distribution, which
+            ignores that the folds share training events.
     """
 
     accuracy: float
@@ -41,7 +41,7 @@ def c2st(
 
     Both sets are standardised by the first. A perceptron with two hidden layers of `10 D` ReLU
     units is trained by cross-validation; the accuracy is that on the folds left out. These are the
-    choices of the benchmark sbibm, so that the figures compare. Requires scikit-learn; takes
+    choices of the benchmark sbibm, so that results are comparable. Requires scikit-learn; takes
     seconds to minutes.
 
     Args:

@@ -1,4 +1,4 @@
-"""What is known of the events of a flow before any of its layers runs."""
+"""Properties of a flow's events, known before any of its layers runs."""
 
 from typing import Any, NamedTuple
 
@@ -17,8 +17,8 @@ class Events(NamedTuple):
         shape: shape of an event of the data.
         base_shape: shape of an event of the base.
         is_discrete: whether events of the data are integers.
-        supports: where events of the data have density: a support per dimension of a vector, else
-            one for all entries; empty if not known.
+        supports: where events of the data have density: one support per dimension of a vector, else
+            one for all entries; empty if unknown.
     """
 
     shape: Shape
@@ -33,5 +33,5 @@ class Events(NamedTuple):
 
     @property
     def integers(self) -> Any:
-        """The dtype in which the flow computes with integers; None if it takes none."""
+        """The dtype in which the flow computes with integers; None if it takes no integers."""
         return jnp.result_type(jnp.float32) if self.is_discrete else None

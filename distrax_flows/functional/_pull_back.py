@@ -24,8 +24,8 @@ def pull_back(
 
     If `f(z)` for base samples z is close to p, this is close to the density of the base, mostly a
     standard normal: samplers then take long steps (NeuTra). `flow.forward` maps their states to
-    those of p, with the same weights. It costs one forward direction: choose a flow where that is
-    fast, such as `flows.iaf` or couplings.
+    those of p, with the same weights. It costs one forward pass: choose a flow where that is fast,
+    such as `flows.iaf` or couplings.
 
     Args:
         flow: the flow f, without random layers.

@@ -94,7 +94,7 @@ class _Traced(distrax.Bijector):
 
 
 def _parts(bijector: distrax.Bijector) -> list[tuple[int, distrax.Bijector]] | None:
-    """Return the parts of a chain with their indices, first the one that acts last in `forward`."""
+    """Return the parts of a chain with their indices; the first acts last in `forward`."""
     if isinstance(bijector, distrax.Chain):
         return list(enumerate(bijector.bijectors))
     if isinstance(bijector, ScanChain | StatefulChain):

@@ -132,7 +132,7 @@ class Call:
                 ) from None
 
     def events(self, context: Any) -> Events:
-        """Return what is known of events without running a layer.
+        """Return what is known about events without running a layer.
 
         It is the same for all contexts, so any context will do to build the flow.
 
@@ -229,7 +229,7 @@ class Call:
         return x, context
 
 
-# Kinds of arguments that a call must give if they have no default.
+# Kinds of parameters that a call must fill if they have no default.
 _NAMED = (
     inspect.Parameter.POSITIONAL_ONLY,
     inspect.Parameter.POSITIONAL_OR_KEYWORD,

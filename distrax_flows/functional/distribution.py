@@ -116,8 +116,8 @@ class FlowDistribution(distrax.Distribution):
     def estimate_entropy(self, seed: int | jax.Array, num_samples: int = 10_000) -> Estimate:
         """Estimate the entropy `-E[log p(x)]`, `batch_shape`, in nats, by Monte Carlo.
 
-        For a flow with random layers, such as `flows.dequantized`, it is that of events and noise.
-        Errors are those of `estimate_mean`.
+        For a flow with random layers, such as `flows.dequantized`, it is that of events and noise
+        together. Errors are those of `estimate_mean`.
 
         Args:
             seed: random key or integer.

@@ -56,21 +56,21 @@ class Flow(_Built):
 
     Shapes. Data are `[..., *event_shape]`, contexts `[..., C]`; batch axes of data and context
     broadcast. Samples have `sample_shape + context_batch_shape + event_shape`; each row gets its
-    own noise. Values of the base have the base's event shape, mostly the same.
+    own noise. Values of the base have the base's event shape, usually the same.
 
     Keys. Layers may use random numbers, from `hk.next_rng_key`. Then every method needs a `key`,
     and raises without one; `sample` always has one. Results are a function of the key. Flows
     without such layers ignore it.
 
-    Memory. With a `batch_size`, a method runs on that many rows at a time, and needs memory for
-    those, besides its inputs and outputs; so do its gradients, which then evaluate the flow once
-    more. Values are the same up to rounding. Samples differ from those without it: they depend on
-    the key and on `batch_size`. A size that holds all rows changes nothing.
+    Memory. With a `batch_size`, a method runs on that many rows at a time, and needs memory only
+    for those, besides its inputs and outputs. So do its gradients, which then evaluate the flow
+    once more. Values are the same up to rounding. Samples differ: they depend on the key and on
+    `batch_size`. A `batch_size` that holds all rows changes nothing.
 
     Devices. With a `mesh`, `jax.make_mesh((8,), ("data",))`, samples are computed on all of its
-    devices, and stay divided over them along their first axis. They are those of one device, up to
-    rounding. All methods work inside `jax.shard_map`. Arrays may also be placed on a mesh with
-    explicit axes; inside your own `jit` with such arrays, set the mesh by `jax.set_mesh`.
+    devices, and stay divided over them along their first axis. They equal those of one device, up
+    to rounding. All methods work inside `jax.shard_map`. Arrays may also be placed on a mesh with
+    explicit axes; inside your own `jit` with such arrays, set the mesh with `jax.set_mesh`.
 
     All methods are jit-compiled, differentiable in parameters and inputs, and free of side effects;
     they need no Haiku transform around them. A `Flow` is static under jit and hashes by identity:
@@ -101,7 +101,7 @@ class Flow(_Built):
 
     @property
     def is_discrete(self) -> bool:
-        """Whether events are integers, as of `flows.dequantized`, and have probabilities."""
+        """Whether events are integers with probabilities, as in `flows.dequantized`."""
         return self._call.events(None).is_discrete
 
     @property
@@ -243,7 +243,7 @@ class Flow(_Built):
     ) -> Float[Array, "..."]:
         """Return samples of the base; `forward` maps them to those of `sample` with the same key.
 
-        Not if layers use random numbers: those differ between methods.
+        This does not hold if layers use random numbers, which differ between methods.
 
         Args:
             params: the parameters.
@@ -322,7 +322,7 @@ class Flow(_Built):
     ) -> list[LayerTrace]:
         """Return input, output and log-det of each layer, from data to base; not compiled.
 
-        Shows where values go wrong, or the stages of a flow.
+        Shows the stages of a flow, or where values go wrong.
 
         Args:
             params: the parameters.
@@ -464,7 +464,7 @@ class StatefulFlow(_Built):
             state: the state.
             x: `[..., *event_shape]`, data.
             context: `[..., C]` or None.
-            is_training: the mode; only training changes the state.
+            is_training: whether to use training mode; only training changes the state.
             key: random key or integer seed, for flows whose layers use random numbers.
         """
         x, context = self._call.check_event(x, context)
@@ -488,7 +488,7 @@ class StatefulFlow(_Built):
             state: the state.
             x: `[..., *event_shape]`, data.
             context: `[..., C]` or None.
-            is_training: the mode; only training changes the state.
+            is_training: whether to use training mode; only training changes the state.
             key: random key or integer seed, for flows whose layers use random numbers.
         """
         x, context = self._call.check_event(x, context)
@@ -518,7 +518,7 @@ def _draw_chunks(apply: Callable, params: Params, method: str, context, key, chu
 
 
 def events_of(flow: Flow | StatefulFlow, context: Any = None) -> Events:
-    """Return what is known of a flow's events; some flows can only be built with a context."""
+    """Return what is known about a flow's events; some flows can only be built with a context."""
     return flow._call.events(context)
 
 

@@ -80,7 +80,7 @@ def table_batches(
     batches reach compiled code, unless the table is large.
 
     Args:
-        data: arrays; of memory maps, only the rows of the steps taken are read.
+        data: arrays; only the rows of the steps taken are read from memory maps.
         keys: a random key; or several, `[E]`, each with its own order.
         batch_size: rows per batch.
         subset: indices of the rows to use; all rows if None.
@@ -135,7 +135,7 @@ def permutation(keys: jax.Array, num_rows: int) -> np.ndarray:
     It sorts random numbers. Other numbers of rows share its compiled code, as surplus entries are
     sorted to the end.
     """
-    # Equal random numbers are broken up by sorting again, as often as JAX does.
+    # Ties of random numbers are broken by sorting again, as often as JAX does.
     rounds = max(1, math.ceil(3 * math.log(num_rows) / math.log(2**32 - 1)))
     order = _permutation(keys, num_rows, shared_size(num_rows, 4096), rounds)
     return np.asarray(order)[..., :num_rows]

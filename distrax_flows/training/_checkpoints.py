@@ -1,4 +1,4 @@
-"""Checkpoints of a fit, by Orbax: everything needed to continue with the same bits."""
+"""Checkpoints of a fit, by Orbax: everything needed to continue it bit for bit."""
 
 import contextlib
 import functools
@@ -26,7 +26,7 @@ _DELETED = ".deleted"
 
 
 class CheckpointError(Exception):
-    """A checkpoint cannot be written, cannot be read, or is of another fit.
+    """A checkpoint cannot be written, cannot be read, or belongs to another fit.
 
     Attributes:
         fit: the `Fit` reached, if a checkpoint could not be written; else None.
@@ -44,9 +44,9 @@ class Checkpoints:
     Args:
         directory: the folder; created if missing.
         settings: settings that a continued fit must share; JSON.
-        seconds: least time between two checkpoints, in seconds.
+        seconds: minimum time between two checkpoints, in seconds.
         max_to_keep: number of checkpoints kept; older ones are deleted.
-        on_error: "raise" or "warn", if one cannot be written.
+        on_error: action if a checkpoint cannot be written, "raise" or "warn".
 
     Raises:
         ImportError: Orbax is not installed.
@@ -100,7 +100,7 @@ class Checkpoints:
                 self.finish()
                 self._attempt(self._manager.close)
             except CheckpointError:
-                # An error already being raised matters more.
+                # An error already being raised takes precedence.
                 if error_type is None:
                     raise
             finally:
@@ -124,7 +124,7 @@ class Checkpoints:
         due = at_once or _first_process(time.monotonic() - self._last_save >= self._seconds)
         if not due or step in self.steps():
             return
-        # Orbax refuses empty arrays. NumPy's are copied, as they may change during the writing.
+        # Orbax refuses empty arrays. NumPy arrays are copied, as they may change meanwhile.
         arrays = [
             leaf.copy() if isinstance(leaf, np.ndarray) else leaf
             for leaf in jax.tree.leaves(content())
@@ -148,7 +148,7 @@ class Checkpoints:
         """Return the settings of the fit that wrote a checkpoint.
 
         Raises:
-            CheckpointError: it cannot be read, or is of another fit.
+            CheckpointError: it cannot be read, or belongs to another fit.
         """
         args = self._args.Composite(settings=self._args.JsonRestore())
         saved = self._read(step, lambda: self._manager.restore(step, args=args)["settings"])
@@ -160,7 +160,7 @@ class Checkpoints:
     def restore(self, step: int, like: T) -> T:
         """Return the content of a checkpoint, with the devices and types of `like`.
 
-        Later checkpoints are deleted, as the fit may now take another course.
+        Later checkpoints are deleted, because the fit may now proceed differently.
 
         Raises:
             CheckpointError: it cannot be read, or does not hold the values that were written.
@@ -214,7 +214,7 @@ class Checkpoints:
 
     def _wait(self) -> None:
         """Wait for what is being written; keep an error for the next call of `finish`."""
-        # Orbax reports one failure several times, each time instead of doing what it was asked.
+        # Orbax reports one failure several times, each time instead of doing what it is asked.
         for _ in range(3):
             try:
                 return self._manager.wait_until_finished()
@@ -261,7 +261,7 @@ def _alone(keeper: Checkpoints) -> Iterator[None]:
 
 
 def _reason(error: Exception) -> str:
-    """Return Orbax's message without the specification that follows; its end has the reason."""
+    """Return Orbax's message without the specification that follows; the reason is at its end."""
     text = str(error).partition("\n")[0].partition(" [")[0] or "no reason given"
     return f"{type(error).__name__}: {text if len(text) < 250 else f'... {text[-250:]}'}"
 

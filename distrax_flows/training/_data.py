@@ -1,4 +1,4 @@
-"""Checks of data, so that bad data are refused before training."""
+"""Checks that refuse bad data before training."""
 
 from collections.abc import Iterator
 from typing import Any, NamedTuple, TypeAlias
@@ -33,7 +33,7 @@ __all__ = [
 # everything else is held on JAX's device.
 Table: TypeAlias = jax.Array | np.ndarray
 
-_BLOCK = 2**16  # rows of a memory map read together
+_BLOCK = 2**16  # rows of a memory map that are read together
 _SMALL_BYTES = 2**26
 _MAX_SHARED_ROWS = 2**17
 
@@ -154,8 +154,8 @@ def check_context(context: Any) -> jax.Array:
 def shared_size(num_rows: int, least: int) -> int:
     """Return the number of rows to fill a table up to, so that those of other sizes share code.
 
-    That is the next power of two, and `least` or more. Beyond 131,072 rows it is `num_rows` itself:
-    filling would cost memory, and compiling takes little of the time of a fit.
+    That is the next power of two, and at least `least`. Beyond 131,072 rows it is `num_rows`
+    itself: filling would cost memory, and compiling takes little of the time of a fit.
     """
     if num_rows > _MAX_SHARED_ROWS:
         return num_rows

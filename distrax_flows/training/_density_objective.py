@@ -30,7 +30,7 @@ class DensityBatch(NamedTuple):
         beta: inverse temperature.
         context: the whole context, or None.
         data: a batch of data, or None.
-        memory: that of the divergence.
+        memory: memory of the divergence.
     """
 
     beta: Any
@@ -50,7 +50,7 @@ class DensityObjective:
     placement: Placement
 
     def start(self, flow: Flow, params: Params, context: jax.Array | None, key: jax.Array) -> Any:
-        """Return the first memory of the divergence; None if it has none."""
+        """Return the initial memory of the divergence; None if it has none."""
         start = getattr(self.divergence, "start", None)
         if start is None:
             return None

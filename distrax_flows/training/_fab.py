@@ -26,15 +26,15 @@ _ADAPTATION = 0.1
 
 
 class Replay(NamedTuple):
-    """Replay buffer of annealed samples, and the step sizes that they were annealed with.
+    """Replay buffer of annealed samples, and the step sizes with which they were annealed.
 
     Attributes:
         x: samples, `[B, ..., *event_shape]`.
         log_weights: their log-weights for p^2 / q, `[B, ...]`.
         log_q: their log-densities under the flow for which these weights hold, `[B, ...]`.
-        step_sizes: of each temperature.
-        acceptance: of each temperature, for the newest samples.
-        ess: effective share of the newest samples.
+        step_sizes: step size of each temperature.
+        acceptance: acceptance of each temperature, for the newest samples.
+        ess: effective sample size of the newest samples, as a fraction.
         next: row of the oldest samples, which are replaced next.
         step: number of steps done.
     """
@@ -58,15 +58,15 @@ class FAB:
     It covers the mass of p: where q is too small, weights are large. p^2 / q, rather than p, gives
     these weights the least variance. New samples are annealed every few steps and replace the
     oldest of a buffer, from which each step replays `num_samples` in proportion to their weights.
-    Weights follow q as it changes. The loss is no estimate of the divergence;
-    `history.extras["ess"]`, the effective share of the new samples, rises to 1.
+    Weights follow q as it changes. The loss is not an estimate of the divergence;
+    `history.extras["ess"]`, the effective sample size of the new samples as a fraction, rises to 1.
 
-    It needs a flow that is fast in both directions, such as couplings, and whose start covers the
-    modes roughly: annealing moves samples only as far as gradients of p show the way.
+    It needs a flow that is fast in both directions, such as couplings, and whose start roughly
+    covers the modes: annealing moves samples only as far as gradients of p show the way.
 
     Attributes:
         num_new: number of samples annealed at a time (for each row of the context).
-        num_replays: number of steps between; several fits at once anneal in each step.
+        num_replays: number of steps between annealings; several fits at once anneal in each step.
         buffer_size: B, the number of samples in the buffer.
         annealing: the path to p^2 / q; `resample` must be False.
 
@@ -111,7 +111,7 @@ class FAB:
         Args:
             flow: the flow being trained.
             params: the parameters.
-            target: the density, and what the step samples.
+            target: the density, the context and the number of samples.
             key: random key.
         """
         tune_key, key = jax.random.split(key)
@@ -140,7 +140,7 @@ class FAB:
         new_log_q = flow.log_prob(params, x, target.context)
         log_ratio = old_log_q - jax.lax.stop_gradient(new_log_q)
         loss = -jnp.mean(jnp.minimum(jnp.exp(log_ratio), _MAX_RATIO) * new_log_q)
-        # Without any weight the choice means nothing.
+        # If all weights are zero, the choice is meaningless.
         is_empty = jnp.any(jnp.max(replay.log_weights, axis=0) == -jnp.inf)
         loss = jnp.where(is_empty, jnp.nan, loss)
         # The target p^2 / q changes with q.

@@ -71,7 +71,7 @@ def fit(
     objective. Chunks of up to 250 steps run in one compiled `lax.scan`; a second fit of the same
     flow, `batch_size`, objective and optimizer reuses it, even for other data. With another number
     of rows, up to 131,072, only the initialisation compiles again; with `params`, nothing does.
-    Deterministic in `key` on one device, to the bit. Each step has its own random key, for layers
+    Deterministic in `key` on one device, bit for bit. Each step has its own random key, for layers
     and objectives that use random numbers.
 
     `fit` does not standardise data: build the flow with `standardize=True`, so that its densities
@@ -106,8 +106,8 @@ def fit(
         patience: number of evaluations in a row without a better validation loss after which the
             fit ends.
         params: parameters to start from, instead of `flow.init`.
-        objective: the objective to minimise: any function `(flow, params, batch, key) -> loss`, see
-            `training.Objective`; maximum likelihood if None.
+        objective: the objective to minimise, any function `(flow, params, batch, key) -> loss` (see
+            `training.Objective`); maximum likelihood if None.
         mesh: devices to compute on, `jax.make_mesh((8,), ("data",))`: rows of batches are divided
             over the axis "data". Parameters are replicated across devices; if there is an axis
             "model", wide ones are divided over it. Losses equal those of one device, up to
@@ -118,15 +118,15 @@ def fit(
         The parameters and the history.
 
     Raises:
-        TypeError: an array cannot be converted to floats, or holds integers and the flow is not one
-            of integers, such as `flows.dequantized`.
+        TypeError: an array cannot be converted to floats, or holds integers and the flow does not
+            take them, as `flows.dequantized` does.
         ValueError: data that no flow can fit: non-finite values, constant columns, columns
             that rounding to float32 merges, rows outside the flow's support, fewer rows than a
             batch, events of the wrong shape, a context with another number of rows; or an argument
             out of range, or an objective that does not return a loss.
         NonFiniteError: a loss or a gradient is NaN or infinite.
-        CheckpointError: a checkpoint cannot be written, cannot be read, or is of another fit.
-        FitInterrupted: Ctrl-C; the error's `fit` has the parameters reached.
+        CheckpointError: a checkpoint cannot be written, cannot be read, or belongs to another fit.
+        FitInterrupted: after Ctrl-C; the error's `fit` has the parameters reached.
 
     Warns:
         UserWarning: a few rows set the scale of standardised data.
@@ -213,7 +213,7 @@ def _validation(
         data, batch_size = placement.data(data), None
         num_rows = len(data.x)
     elif isinstance(objective, MaximumLikelihood):
-        # Other objectives may compare the rows of a batch with each other: they get the real ones.
+        # Other objectives may compare the rows of a batch with each other: they get only real rows.
         chunks = math.ceil(num_rows / batch_size)
         size = shared_size(num_rows, _MIN_EVALUATION_ROWS) if chunks == 1 else chunks * batch_size
         data = jax.tree.map(functools.partial(fill, num_rows=size), data)

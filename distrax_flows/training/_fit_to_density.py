@@ -38,7 +38,7 @@ from distrax_flows.training.results import Fit
 
 __all__ = ["fit_to_density"]
 
-_END_SAMPLES = 4_000  # samples to find where the flow ends
+_END_SAMPLES = 4_000  # samples used to find where the flow ends
 _INIT_SAMPLES = 1024  # samples of the base for data-dependent initialisation
 
 
@@ -72,15 +72,15 @@ def fit_to_density(
 
     Args:
         flow: the flow, without state. Choose one that is fast in both directions, such as
-            couplings; or with `ReverseKL(path_gradient=False)` in sampling only, such as
-            `flows.iaf`; and the support of p, if that is not the whole space: outside it the loss
-            is infinite.
+            couplings; with `ReverseKL(path_gradient=False)`, fast sampling is enough, as in
+            `flows.iaf`. Give it the support of p, if that is not the whole space: outside it the
+            loss is infinite.
         log_density: maps `[..., *event_shape]` to `[...]`, the logarithm of p up to a constant; JAX
             must be able to trace it. With a context, it takes both. It is compiled in: a new
             function, such as a lambda, compiles again.
         key: random key, or an integer seed; or `[E]` keys for several fits at once, as in `fit`.
         num_steps: number of gradient steps.
-        divergence: `training.ReverseKL()`, `training.LogVariance()`, `training.FAB()`, or your own
+        divergence: `training.ReverseKL()`, `training.LogVariance()`, `training.FAB()`, or a custom
             `training.Divergence`.
         num_samples: number of samples per step (for each row of the context).
         context: `[..., C]`, or None; every step uses all rows.
@@ -101,14 +101,13 @@ def fit_to_density(
     Raises:
         TypeError: `flow` has state, or `log_density` or `divergence` is not a function.
         ValueError: `log_density` returns the wrong shape; the divergence needs gradients of samples
-            and the flow has dimensions of integers; `annealing` with a divergence that has a
+            and the flow has integer dimensions; `annealing` is given with a divergence that has a
             memory, which would hold weights of other temperatures; data that no flow can fit, as in
-            `fit`;
-            or an argument out of range.
+            `fit`; or an argument out of range.
         NonFiniteError: a loss or a gradient is NaN or infinite, for example because samples leave
             the support of p.
-        CheckpointError: a checkpoint cannot be written, cannot be read, or is of another fit.
-        FitInterrupted: Ctrl-C; the error's `fit` has the parameters reached.
+        CheckpointError: a checkpoint cannot be written, cannot be read, or belongs to another fit.
+        FitInterrupted: after Ctrl-C; the error's `fit` has the parameters reached.
 
     Warns:
         UserWarning: samples of the flow end where p continues, such as at the end of a spline.
@@ -212,7 +211,7 @@ def _init(flow: Flow, context: jax.Array | None, key: jax.Array) -> Params:
 
 
 def _check_gradients(flow: Flow, params: Params, divergence: Divergence, context: Any) -> None:
-    """Raise unless the flow's layers fit the divergence."""
+    """Raise unless the flow's layers suit the divergence."""
     if isinstance(divergence, ReverseKL | FAB) and events_of(flow, context).has_noise:
         raise ValueError(
             "`flow` must have no dimensions of integers: samples are rounded, which has no "

@@ -20,8 +20,8 @@ from distrax_flows.training.results import Fit, History, NonFiniteError
 
 __all__ = ["Loop", "Progress", "chunk_size"]
 
-_MAX_CHUNK = 250  # steps between looks at the loss
-_MAX_CHUNK_BYTES = 2**26  # of the batches of a chunk, which are in memory together
+_MAX_CHUNK = 250  # steps between checks of the loss
+_MAX_CHUNK_BYTES = 2**26  # for the batches of a chunk, which are in memory together
 _MAX_SKIPPED = 100  # steps in a row
 
 
@@ -187,7 +187,7 @@ class Loop:
                 "the flow a base with heavier tails.",
                 self.fit(progress, 0),
             )
-        # Of several fits, one that is over keeps its best while the others continue.
+        # Among several fits, one that is over keeps its best while the others continue.
         better = (loss < best.loss) & ~self._has_lost_patience(best)
         best = Best(
             params=jax.tree.map(functools.partial(_where, better), params, best.params),

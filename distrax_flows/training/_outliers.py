@@ -43,7 +43,7 @@ def _warn(name: str, table: Any, deviation: np.ndarray) -> None:
     sample = np.concatenate([np.asarray(table[rows], np.float64), bounds(table)])
     low, median, high = np.quantile(sample, [0.25, 0.5, 0.75], axis=0)
     # The flow's own standard deviation is that of the values behind a support: lognormal data are
-    # wide, their logarithms are not. That of the sample tells this from a change of units.
+    # wide, their logarithms are not. That of the sample distinguishes this from a change of units.
     with np.errstate(over="ignore", divide="ignore", invalid="ignore"):
         ratio = np.minimum(sample.std(axis=0), deviation) / (high - low)
     for column in np.flatnonzero((ratio > _RATIO) & (high > low)):

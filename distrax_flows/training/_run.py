@@ -152,7 +152,7 @@ def run(
     `params` are the initial parameters; for a flow with state, the pair of parameters and state.
     `started` is the time of the call, by `time.perf_counter`. Each step gets a key from `keys`,
     `()`, or `(E,)` for several fits at once. `settings`, saved as JSON, are those that a continued
-    fit must share. `memory` is the first one of an objective that has it. `options` are
+    fit must share. `memory` is the initial memory of an objective that has one. `options` are
     `TrainingOptions`; `validate` and `patience` are as in `Loop`, `placement` as in `Steps`.
     """
     given = resolve(TrainingOptions, options)

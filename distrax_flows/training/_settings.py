@@ -13,7 +13,7 @@ def settings_of(params: Any, fixed: Mapping[str, Any], free: Mapping[str, Any]) 
 
     Args:
         params: parameters and everything else whose shapes must agree.
-        fixed: settings that must agree, or it would be a different fit.
+        fixed: settings that must agree; otherwise it would be a different fit.
         free: settings that may differ.
     """
     return {

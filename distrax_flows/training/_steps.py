@@ -21,9 +21,9 @@ class TrainState(NamedTuple):
 
     params: Params  # all of them, including those that are not trained
     flow: State  # of a StatefulFlow, else None
-    optimizer: Any  # of the trained parameters only, as is the average
+    optimizer: Any  # of the trained parameters only, like the average
     average: Any
-    halted: jax.Array  # a loss or a gradient was non-finite, and no step may follow
+    halted: jax.Array  # a loss or a gradient was non-finite; later steps do nothing
     memory: Any  # of an objective that has one, such as a replay buffer; else None
 
 
@@ -44,8 +44,8 @@ class Steps:
         objective: training objective.
         optimizer: optax optimizer of the trained parameters.
         ema_decay: decay of the moving average of the parameters, or None.
-        skip: whether steps with a non-finite loss or gradient are skipped; if not, no step follows
-            one.
+        skip: whether steps with a non-finite loss or gradient are skipped; if not, training halts
+            at one.
         placement: placement of the state on devices.
         trained: `(module, name)` of the trained parameters.
     """
@@ -116,7 +116,7 @@ def _take(steps: Steps, state: TrainState, batches: Any, keys: jax.Array):
         return jax.lax.scan(functools.partial(_step, steps), state, (batches, keys))
 
     state, records = (jax.vmap(take) if state.halted.ndim else take)(state, batches, keys)
-    # XLA might choose another placement; the next chunk must find them where this one did.
+    # XLA might choose another placement, but the next chunk must find arrays where this one did.
     return steps.placement.keep_state(state), steps.placement.keep_state(records)
 
 

@@ -110,7 +110,7 @@ def _check_drawn(batches: list[Batch], start: int, n: int) -> None:
 
 
 def _as_parts(drawn: Any) -> Batch:
-    """Return the parts of what a function or an iterator returned; a list of rows is `x`."""
+    """Return the parts of the result of a function or an iterator; a list of rows is `x`."""
     check_no_mapping(
         "data",
         drawn,
@@ -128,7 +128,7 @@ def _as_parts(drawn: Any) -> Batch:
 
 
 def _as_batch(drawn: Any, events: Events) -> Batch:
-    """Convert what a function or an iterator returned to a batch in the dtypes of a fit."""
+    """Convert the result of a function or an iterator to a batch in the dtypes of a fit."""
     parts = _as_parts(drawn)
     x = as_floats("data", parts.x, events.integers)
     rest = zip(("context", "weights"), parts[1:], strict=True)
@@ -149,7 +149,7 @@ def _check_first(drawn: Any) -> None:
 
 
 def _check_batch(batch: Batch, events: Events) -> Batch:
-    """Return what a function or an iterator returned, or raise if it is not a batch."""
+    """Return the result of a function or an iterator, or raise if it is not a batch."""
     x, context, weights = jax.tree.map(np.shape, batch)
     rows = x[:1]
     fits = (

@@ -33,8 +33,8 @@ class Target:
         log_density: maps `[..., *event_shape]` to `[...]`, with context and temperature bound.
         context: `[..., C]`, or None.
         num_samples: number of samples of a step.
-        divide: divides samples over the devices of a mesh, if there is one.
-        memory: what the divergence returned as memory in the step before.
+        divide: function that divides samples over the devices of a mesh, if there is one.
+        memory: the memory that the divergence returned in the previous step.
     """
 
     log_density: Callable[[jax.Array], jax.Array]
@@ -61,9 +61,10 @@ class Target:
 class Divergence(Protocol):
     """Divergence between a flow and a density: a function that JAX can trace and differentiate.
 
-    It is compiled in, as an `Objective` is. One that keeps something from step to step, such as a
-    replay buffer, has a method `start(flow, params, target, key)`, which returns the first memory;
-    it then finds it as `target.memory`, and returns the next as `Loss(..., memory=...)`.
+    It is compiled in, as an `Objective` is. A divergence that keeps something from step to step,
+    such as a replay buffer, has a method `start(flow, params, target, key)` that returns the
+    initial memory. It then reads the memory as `target.memory`, and returns the next one as
+    `Loss(..., memory=...)`.
     """
 
     def __call__(
@@ -86,9 +87,9 @@ class ReverseKL:
 
     It seeks regions where p is large and may miss some of its modes. By default gradients follow
     only the path of the samples ("sticking the landing"): the parameters inside `log q` are held
-    fixed, because their own gradient is zero on average. What is left vanishes for every single
-    sample if q = p, so fits end closer to p. It costs an evaluation of the density of the samples
-    besides sampling.
+    fixed, because their own gradient is zero on average. The rest vanishes for every single sample
+    if q = p, so fits end closer to p. It costs an evaluation of the density of the samples besides
+    sampling.
 
     Attributes:
         path_gradient: whether gradients follow only the path; otherwise, the full gradient. Flows

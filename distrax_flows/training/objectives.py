@@ -35,7 +35,7 @@ __all__ = [
 
 
 class Loss(NamedTuple):
-    """Loss with weights, extras, a new state or memory, for objectives with more than a number.
+    """Loss with weights, extras, state or memory, for objectives that return more than a number.
 
     Attributes:
         value: the loss, `[]`; or `[N]`, one per row of the batch, averaged with the weights.

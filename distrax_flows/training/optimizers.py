@@ -27,7 +27,7 @@ def cosine_adam(
         warmup_steps: steps over which the learning rate rises from zero to its peak.
         weight_decay: each step shrinks the matrices of networks by this times the learning rate
             (AdamW). Everything else, such as biases and splines' own parameters, does not decay.
-        clip_norm: largest global norm of a gradient; `float("inf")` clips nothing.
+        clip_norm: largest global norm of a gradient; `float("inf")` disables clipping.
 
     Raises:
         ValueError: a count or a size is out of range.
@@ -52,7 +52,7 @@ def cosine_adam(
     return _cosine_adam(num_steps, learning_rate, warmup_steps, weight_decay, clip_norm)
 
 
-# Cached, because the optimizer is compiled in: an equal but new one would compile again.
+# Cached, because the optimizer is compiled in: a new one, even if equal, would compile again.
 @functools.lru_cache(maxsize=64)
 def _cosine_adam(num_steps, learning_rate, warmup_steps, weight_decay, clip_norm):
     schedule = optax.cosine_decay_schedule(learning_rate, num_steps - warmup_steps)

@@ -23,11 +23,11 @@ class History(NamedTuple):
         evaluated_steps: `[evaluations]`, the number of steps done at each evaluation.
         validation_loss: `[evaluations]`, mean negative log-likelihood of the validation data at
             each evaluation, in nats; empty without such data.
-        compile_seconds: start-up: how much longer the first chunk of steps took than the others,
-            initialisation included; mostly tracing and compiling. NaN if there was only one chunk:
-            then it is unknown, and counted as training.
+        compile_seconds: start-up time: how much longer the first chunk of steps took than the
+            others, including initialisation; mostly tracing and compiling. NaN if there was only
+            one chunk: then it is unknown, and counted as training.
         stopped_early: whether `patience` ended the fit.
-        extras: `[steps]` each, by name: the extras that an objective of your own returned.
+        extras: `[steps]` each, by name: the extras that a custom objective returned.
     """
 
     loss: np.ndarray
@@ -87,7 +87,7 @@ class FitInterrupted(KeyboardInterrupt):
     """Ctrl-C ended a fit; `fit` holds the result reached.
 
     Args:
-        message: what happened, and how to go on.
+        message: what happened, and how to continue.
         fit: the result reached.
     """
 

@@ -46,7 +46,7 @@ def corner(
 
     Raises:
         ValueError: there are no samples; they are not matrices of one width, or not finite; there
-            are more than 20 dimensions; `names`, `labels` or `truth` do not fit.
+            are more than 20 dimensions; `names`, `labels` or `truth` do not match.
 
     Example:
         >>> import distrax_flows as dxf, numpy as np

@@ -79,7 +79,7 @@ def plot_calibration(
         confidence: probability that a calibrated curve stays within the band.
 
     Raises:
-        ValueError: a name is none of the quantities.
+        ValueError: a name is not one of the quantities.
 
     Example:
         >>> import distrax_flows as dxf, numpy as np

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 __all__ = ["COLORS", "figure_image", "panels", "save_gif", "save_png"]
 
-# Colours of lines and fills, in this order; told apart by people who are colour-blind, and in grey.
+# Colours of lines and fills, in this order; distinguishable in greyscale and to the colour-blind.
 COLORS = ("#5e3c99", "#e66101", "#1b9e77", "#b2abd2", "#fdb863")
 
 _PNG_COLORS = 256
@@ -33,8 +33,8 @@ def panels(
         dpi: dots per inch.
 
     Returns:
-        The figure, which needs no window system and no closing, and which notebooks show; and its
-        axes, `[num_rows, num_columns]`.
+        The figure, which needs no window system or closing and is shown by notebooks; and its axes,
+        `[num_rows, num_columns]`.
 
     Raises:
         ImportError: matplotlib is missing.
@@ -49,7 +49,7 @@ def panels(
     except ImportError:
         raise ImportError("Plots need matplotlib: `pip install 'distrax_flows[plots]'`.") from None
     figure = Figure(figsize=(size * num_columns, size * num_rows), dpi=dpi, layout="constrained")
-    # Notebooks show figures that pyplot made; this one is asked for its picture instead.
+    # Notebooks show figures made by pyplot; this one provides its own picture instead.
     vars(figure)["_repr_png_"] = functools.partial(_png, figure)
     return figure, figure.subplots(num_rows, num_columns, squeeze=False)
 

@@ -38,7 +38,7 @@ def sample_bounds(
         `((x_min, x_max), (y_min, y_max))`.
 
     Raises:
-        ValueError: `x` has another shape, or no two different points.
+        ValueError: `x` has another shape, or fewer than two different points.
 
     Example:
         >>> import numpy as np
@@ -64,8 +64,8 @@ def density_grid(
     """Return the density at the centres of `num` x `num` equal cells of a window.
 
     Args:
-        log_prob: maps points `[batch_size, 2]` to log-densities `[batch_size]`. It is called as it
-            is: methods of `Flow` are compiled already; others may gain from `jax.jit`.
+        log_prob: maps points `[batch_size, 2]` to log-densities `[batch_size]`. It is called as is:
+            methods of `Flow` are already compiled; other functions may gain from `jax.jit`.
         bounds: the window, `((x_min, x_max), (y_min, y_max))`.
         num: number of cells along each side.
         batch_size: number of points per call, the same for all, so that it compiles once.

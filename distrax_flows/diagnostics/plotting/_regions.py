@@ -16,7 +16,7 @@ _MASSES = (0.39, 0.86, 0.99)  # of one, two and three standard deviations of a p
 
 
 def bin_edges(columns: Sequence[np.ndarray], num: int, tail: float) -> np.ndarray:
-    """Return `num + 1` edges of bins that reach over the bulk of all columns."""
+    """Return `num + 1` edges of bins that cover the bulk of all columns."""
     quantiles = np.array([np.quantile(column, [tail, 1 - tail]) for column in columns])
     low, high = quantiles[:, 0].min(), quantiles[:, 1].max()
     margin = 0.05 * (high - low) or 0.5
@@ -26,7 +26,7 @@ def bin_edges(columns: Sequence[np.ndarray], num: int, tail: float) -> np.ndarra
 def density_cells(
     x: Float[np.ndarray, "N 2"], x_edges: np.ndarray, y_edges: np.ndarray
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Return the middles of cells along x and along y, and smoothed counts, `[y, x]`."""
+    """Return the centres of cells along x and along y, and smoothed counts, `[y, x]`."""
     counts = np.histogram2d(x[:, 0], x[:, 1], [x_edges, y_edges])[0].T
     x_middles, y_middles = ((edges[:-1] + edges[1:]) / 2 for edges in (x_edges, y_edges))
     return x_middles, y_middles, scipy.ndimage.gaussian_filter(counts, 0.7)
@@ -43,7 +43,7 @@ def mass_levels(density: np.ndarray) -> list[float]:
 
 
 def mark(ax: "Axes", x: float, y: float | None, color: str = "0.3") -> None:
-    """Mark a point by lines; a value of x only if `y` is None."""
+    """Mark a point by lines; only the value of x if `y` is None."""
     ax.axvline(x, color=color, linewidth=0.8)
     if y is not None:
         ax.axhline(y, color=color, linewidth=0.8)

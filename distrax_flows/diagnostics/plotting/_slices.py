@@ -33,8 +33,8 @@ def plot_slices(
     """Plot two dimensions of samples for several contexts, side by side in the same window.
 
     Shades hold 39, 86 and 99 % of the samples of a context, so that narrow and wide distributions
-    are seen equally well. The other dimensions are marginalised. For a few contexts in one panel,
-    and all dimensions, use `corner(*jnp.unstack(samples, axis=1))`, which has the same colours.
+    are equally visible. The other dimensions are marginalised. For a few contexts in one panel, and
+    all dimensions, use `corner(*jnp.unstack(samples, axis=1))`, which has the same colours.
 
     Args:
         axes: K axes of matplotlib, one for each context.
