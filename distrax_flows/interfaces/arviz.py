@@ -48,8 +48,8 @@ def to_arviz(
 
     Raises:
         ImportError: ArviZ is missing.
-        ValueError: a shape does not fit; or `names` has another length, repeats a name, or is given
-            for samples that have names already.
+        ValueError: a shape does not match; or `names` has another length, repeats a name, or is
+            given for samples that have names already.
 
     Example:
         >>> import distrax_flows as dxf

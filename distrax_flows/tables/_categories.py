@@ -22,7 +22,7 @@ class CategoryTree:
     Attributes:
         order: the categories, each after its parent.
         parents: the parent of each; -1 for the root.
-        probabilities: `[K_parent, K_j]` of each, with one row for the root.
+        probabilities: `[K_parent, K_j]` for each, with one row for the root.
 
     Reference:
         Chow & Liu, "Approximating discrete probability distributions with dependence trees", 1968.
@@ -62,7 +62,7 @@ class CategoryTree:
 
 
 def fit_categories(levels: Int[np.ndarray, "N M"], num_levels: tuple[int, ...]) -> CategoryTree:
-    """Return the tree of largest likelihood, its probabilities shrunk towards the marginal ones."""
+    """Return the most likely tree, with probabilities shrunk towards the marginals."""
     num = len(num_levels)
     if num == 0:
         return CategoryTree()
@@ -73,7 +73,7 @@ def fit_categories(levels: Int[np.ndarray, "N M"], num_levels: tuple[int, ...]) 
             independent = joint.sum(1, keepdims=True) * joint.sum(0, keepdims=True)
             seen = joint > 0
             information[i, j] = (joint[seen] * np.log(joint[seen] / independent[seen])).sum()
-    # A tree of least weight; no weight is zero, which would mean that there is no edge.
+    # A minimum spanning tree; no weight is zero, which would mean that there is no edge.
     weights = np.tril(information.max() + 1 - information, -1)
     tree = scipy.sparse.csgraph.minimum_spanning_tree(weights)
     order, parents = scipy.sparse.csgraph.breadth_first_order(tree, 0, directed=False)

@@ -1,4 +1,4 @@
-"""Columns of a table: their kinds, and numbers of unit scale in their place."""
+"""Columns of a table: their kinds, and the standardised numbers that replace them."""
 
 import collections
 import dataclasses
@@ -17,22 +17,22 @@ __all__ = ["Column", "category", "read_columns"]
 
 _MAX = float(np.finfo(np.float32).max)
 _TINY = float(np.finfo(np.float32).tiny)
-_LIMITS = {  # of what float32 holds inside of each support
+_LIMITS = {  # of what float32 holds inside each support
     "positive": (_TINY, _MAX),
     "log_scale": (_TINY, _MAX),
     "above": (_TINY, _MAX),
     "below": (-_MAX, -_TINY),
     "interval": (_TINY, float(np.nextafter(np.float32(1), np.float32(0)))),
 }
-_MAX_LEVELS = 50  # more levels than these are names of rows
+_MAX_LEVELS = 50  # a column with more levels is taken to name its rows
 _MAX_INTEGER_RANGE = 100_000  # beyond, float32 has few numbers between integers
 _FAR_FROM_END = 1e3  # robust standard deviations
-_AT_AN_END = 0.05  # share of rows at either end of integers that are bounded
-_TIED = 0.1  # share of rows with one value from which it is worth a remark
+_AT_AN_END = 0.05  # share of rows at each end from which integers are bounded
+_TIED = 0.1  # share of rows with the same value above which it gets a remark
 _MAX_DECADES = 60  # float32 has 76
-_HEAVY = 0.1  # nats per row that asinh must gain for tails to be heavy
+_HEAVY = 0.1  # nats per row that asinh must gain for tails to count as heavy
 _FAR = 20.0  # robust standard deviations from the median at which a value is an outlier
-# Words in the names of columns on circles, and the ranges that their units have.
+# Words in the names of columns on circles, and the ranges of their units.
 _CIRCLES = (
     (
         "angle|azimuth|bearing|heading|direction|longitude|phase|theta|phi",
@@ -52,7 +52,7 @@ def category() -> Category:
 
         fit_table(frame, columns={"cylinders": category()})
 
-    `fit_table` takes columns of strings, booleans and enumerations for categories by itself.
+    `fit_table` treats columns of strings, booleans and enumerations as categories by default.
     """
     return Category()
 
@@ -70,8 +70,8 @@ class Column:
             "category".
         low: lower end of its values.
         high: upper end.
-        shift: subtracted from values.
-        scale: what values are then divided by.
+        shift: number subtracted from values.
+        scale: divisor of the shifted values.
         dtype: dtype of the column in the frame that was fitted, as its library prints it.
         tails: `loc` and `scale` of `supports.asinh_scale` if its tails are heavy, else None.
         levels: the values of a category, in order.
@@ -119,13 +119,13 @@ class Column:
         return supports.integer(low, high)
 
     def encode(self, values: np.ndarray) -> Float[np.ndarray, " N"]:
-        """Replace values by what the flow sees.
+        """Replace values by the numbers that the flow sees.
 
         Args:
             values: `[N]`, numbers, or levels of a category.
 
         Raises:
-            ValueError: values are missing, or no value of this column.
+            ValueError: values are missing, or are not values of this column.
         """
         if self.is_category:
             numbers = {level: number for number, level in enumerate(self.levels)}
@@ -146,7 +146,7 @@ class Column:
         return np.where(is_inside, u.clip(low, high), u.clip(-_MAX, _MAX))
 
     def decode(self, u: Shaped[np.ndarray, " N"]) -> np.ndarray:
-        """Replace what the flow samples by values.
+        """Replace samples of the flow by values.
 
         Args:
             u: `[N]`, as `encode` returns them.
@@ -184,12 +184,12 @@ def read_columns(
     dtypes: Mapping[str, str],
     told: Mapping[str, Support | Category],
 ) -> tuple[Column, ...]:
-    """Return the columns of a table: as told, else as their values suggest.
+    """Return the columns of a table, of the kinds in `told` or those that their values suggest.
 
     Raises:
-        ValueError: a column is constant, has missing values, has as many names as a column of
-            identifiers, or values outside the support that was told; or `told` names no column.
-        TypeError: a column holds neither numbers nor names, or what was told is no kind.
+        ValueError: a column is constant, has missing values, as many names as a column of
+            identifiers, or values outside its support in `told`; or `told` names no column.
+        TypeError: a column holds neither numbers nor names, or a value in `told` is not a kind.
     """
     unknown = [name for name in told if name not in table]
     if unknown:
@@ -200,7 +200,7 @@ def read_columns(
 
 
 def check_values(name: str, values: np.ndarray) -> None:
-    """Raise if values are no finite numbers."""
+    """Raise unless all values are finite numbers."""
     if values.dtype.kind not in "biuf":
         raise TypeError(
             f"Column {name!r} must hold numbers; got values of {values.dtype}, such as "
@@ -217,7 +217,7 @@ def check_values(name: str, values: np.ndarray) -> None:
 
 
 def _without_booleans(values: np.ndarray) -> np.ndarray:
-    """Return objects as numbers where all are booleans, which were told to be numbers."""
+    """Return objects that are all booleans as numbers, for a column told to hold numbers."""
     are_booleans = values.dtype == object and all(isinstance(value, bool) for value in values)
     return values.astype(np.float64) if are_booleans else values
 
@@ -279,12 +279,12 @@ def _guess(name: str, x: np.ndarray, is_integer: bool) -> Support:
                 return supports.circle(start, end)
     whole = is_integer or (x == np.rint(x)).all()
     if whole and high - low <= _MAX_INTEGER_RANGE:
-        # An end that many rows reach is one of the scale, such as that of a rating.
+        # An end that many rows reach is the end of a scale, such as that of a rating.
         at_low, at_high = ((x == end).mean() >= _AT_AN_END for end in (low, high))
         is_near_zero = low >= 0 and high <= _MAX_INTEGER_RANGE
         start = int(low) if at_low and at_high else 0 if is_near_zero else None
         return supports.integer(start, int(high) if at_low and at_high else None)
-    # Far from its end, a column is as good as without, and float32 keeps its values apart.
+    # Far from zero, a column needs no end, and float32 then keeps its values distinct.
     if low <= 0 or low > _FAR_FROM_END * _robust_deviation(x):
         return supports.real()
     candidates = {supports.positive(): x, supports.log_scale(): np.log(x)}

@@ -26,14 +26,14 @@ __all__ = ["TableDensity", "TableInterrupted", "log_prob_of_rows", "pad", "padde
 
 _MIN_CHUNK, _CHUNK = 256, 4_096  # rows evaluated together
 _NUM_NOISE = 16  # samples of the noise of integers, per row
-_MAX_PANELS = 8  # columns that a plot has room for
+_MAX_PANELS = 8  # maximum number of columns of a plot
 
 
 class TableDensity:
-    """Density of the rows of a table, which `fit_table` returns.
+    """Density of the rows of a table, as returned by `fit_table`.
 
-    A mixture of the flows that were fitted, with equal weights. Printed, it shows the columns and
-    the configuration that were chosen.
+    A mixture of the fitted flows, with equal weights. Its repr shows the columns and the chosen
+    configuration.
 
     Attributes:
         spec: the columns, the categories and the recipe.
@@ -56,7 +56,7 @@ class TableDensity:
 
     @property
     def flow(self) -> Flow:
-        """The flow of the columns of numbers, in the units it sees."""
+        """The flow of the columns of numbers, in its own units."""
         return self.spec.flow()
 
     @property
@@ -67,10 +67,10 @@ class TableDensity:
     def log_prob(self, data: Any) -> Float[np.ndarray, " N"]:
         """Return the log-density of each row, in nats and float64.
 
-        A density per unit of each column of numbers, times the probability of categories and
-        integers. Rows outside the support have -inf. With integers it is a lower bound, tight up to
-        noise: the logarithm of a mean over 16 samples of the noise that makes them continuous. They
-        depend on the place of the row in the table.
+        The density is per unit of each column of numbers, times the probability of categories and
+        integers. Rows outside the support get -inf. With integers it is a lower bound, tight up to
+        noise: the logarithm of a mean over 16 samples of the noise that makes them continuous.
+        These depend on the position of the row in the table.
 
         Args:
             data: a table with the columns that were fitted, in any order; others are ignored.
@@ -93,10 +93,10 @@ class TableDensity:
         return float(self.log_prob(data).mean())
 
     def sample(self, num: int = 1, *, key: jax.Array | int) -> Any:
-        """Return a table of samples, of the library and columns of the one fitted.
+        """Return a table of samples, with the library and columns of the fitted one.
 
-        Columns have their dtypes, or NumPy's of that kind; numbers are rounded for those of
-        integers, and enumerations have the levels that were there.
+        Columns keep their dtypes, or get NumPy's of that kind. Numbers are rounded in columns of
+        integers, and enumerations keep their levels.
 
         Args:
             num: number of rows.
@@ -105,7 +105,7 @@ class TableDensity:
         num = check_positive_int("num", num)
         flow_key, order_key = jax.random.split(as_key(key))
         rng = np.random.default_rng(np.asarray(jax.random.key_data(order_key)))
-        # Each flow samples as many rows; of all, a random choice is kept.
+        # Each flow samples equally many rows; a random choice among all of them is kept.
         share = -(-num // self.num_members)
         total, size = share * self.num_members, padded_size(share)
         levels = self.spec.categories.sample(rng, total)
@@ -131,14 +131,14 @@ class TableDensity:
         return from_columns(table, self.spec.columns, self.spec.library)
 
     def plot(self, data: Any, *, num: int = 2_000, key: jax.Array | int = 0) -> "Figure":
-        """Return a corner plot of a table beside samples.
+        """Return a corner plot of a table and of samples.
 
-        Categories are shown as numbers of their levels. Of more than 8 columns, the first 8 are
-        shown: pass `density.plot(...)` a fit of fewer columns, or plot `sample` yourself.
+        Categories are shown as the numbers of their levels. Only the first 8 columns are shown: to
+        see others, plot a fit to fewer columns, or plot samples yourself.
 
         Args:
             data: the table, such as the one that was fitted.
-            num: most rows of either to show.
+            num: maximum number of rows of each to show.
             key: random key, or an integer seed.
         """
         from distrax_flows.diagnostics.plotting import corner
@@ -166,7 +166,7 @@ class TableDensity:
             path: path of the file. Only load files you trust, as with `distrax_flows.load`.
 
         Raises:
-            LoadError: the file is damaged, or another one.
+            LoadError: the file is damaged, or not a saved table density.
         """
         loaded = load(path)
         arguments = getattr(loaded.flow.builder[1], "args", ())
@@ -216,12 +216,12 @@ class TableDensity:
 
 
 class TableInterrupted(KeyboardInterrupt):
-    """Ctrl-C ended `fit_table`; `density` is that of the members fitted so far, the last in part.
+    """Ctrl-C ended `fit_table`; `density` has the members fitted so far, the last one in part.
 
     It is no worse than the mixture of Gaussians that training started from.
 
     Args:
-        message: what happened, and how to go on.
+        message: what happened, and how to continue.
         density: the density reached.
     """
 
@@ -231,7 +231,7 @@ class TableInterrupted(KeyboardInterrupt):
 
 
 def _columns_of(data: Any, columns: Sequence[Column]) -> Mapping[str, np.ndarray]:
-    """Return the columns of a table, at least those named."""
+    """Return the columns of a table, including at least those named."""
     names = [column.name for column in columns]
     found = as_frame(data, names).columns
     missing = [name for name in names if name not in found]
@@ -250,7 +250,7 @@ def _some(rows: np.ndarray, num: int) -> np.ndarray:
 def log_prob_of_rows(
     spec: TableSpec, params: Params, x: np.ndarray, context: np.ndarray | None
 ) -> Float[np.ndarray, " N"]:
-    """Return log-densities of coded rows under the average of flows."""
+    """Return log-densities of encoded rows under the average of the flows."""
     has_integers = any(column.kind == "integer" for column in spec.numbers)
     keys = jax.random.split(jax.random.key(0), _NUM_NOISE if has_integers else 1)
     parts = []
@@ -264,7 +264,7 @@ def log_prob_of_rows(
 
 
 def padded_size(num: int) -> int:
-    """Return one of few sizes, so that tables of other sizes compile nothing."""
+    """Round up to one of few sizes, so that tables of similar sizes share compiled code."""
     return max(_MIN_CHUNK, 1 << (num - 1).bit_length())
 
 

@@ -35,7 +35,7 @@ from distrax_flows.training.results import FitInterrupted
 __all__ = ["fit_table"]
 
 _MIN_ROWS = 20
-_INIT_ROWS = 2**12  # rows that statistics are taken of
+_INIT_ROWS = 2**12  # rows from which statistics are taken
 _MAX_START_ROWS = 2**14  # rows that a mixture is fitted to
 
 
@@ -51,21 +51,21 @@ def fit_table(
 
         density = distrax_flows.fit_table(frame)
 
-    Columns are recognised by their values, unless `columns` tells:
+    The kind of a column follows from its values, unless `columns` gives it:
 
     | values | kind |
     |-|-|
     | strings, booleans, enumerations | category |
     | whole numbers, over a range up to 100,000 | integer; from 0 if none is negative |
-    | the same, with a twentieth of the rows at either end | integer between these ends |
+    | the same, with a twentieth of the rows at each end | integer between these ends |
     | an angle or hour by name, over its range in degrees, radians or hours | circle |
-    | positive | positive, log_scale or interval (0, 1): what makes a Gaussian likeliest |
+    | positive | positive, log_scale or interval (0, 1): whichever makes a Gaussian most likely |
     | others | real |
 
     Columns with heavy tails, and counts over orders of magnitude, are seen through
-    `supports.asinh_scale`, also if their kind was told. Categories have a joint distribution of
-    their own, a tree of pairwise dependences, and the flow is conditioned on them. The flow starts
-    at a mixture of Gaussians, which cross-validation chooses, behind the supports; training then
+    `supports.asinh_scale`, even if their kind is given. Categories have a joint distribution of
+    their own, a tree of pairwise dependences, and the flow is conditioned on them. Behind the
+    supports, the flow starts at a mixture of Gaussians chosen by cross-validation; training then
     bends it, as long as the likelihood of held-out rows increases. So few rows get a density no
     worse than that mixture. Several members each hold out another part of the rows, and their
     densities are averaged.
@@ -74,22 +74,22 @@ def fit_table(
 
     Args:
         data: `[N, D]`, or a data frame with N rows, without missing values; at least 20 rows.
-        columns: kinds of some columns by name, `supports.positive()`, `tables.category()`, ...
-            Columns of a matrix are named x0, x1, ...
+        columns: kinds of some columns by name, such as `supports.positive()` and
+            `tables.category()`. Columns of a matrix are named x0, x1, ...
         key: random key, or an integer seed.
-        progress: whether to print the density at the end, and a progress bar meanwhile.
-        **changes: changes of the recipe that `recipe_for` chooses by the number of rows and
+        progress: whether to show a progress bar, and print the density at the end.
+        **changes: changes to the recipe that `recipe_for` chooses by the number of rows and
             columns: fields of `tables.Recipe`, such as `flow="maf"` or `num_members=1`.
 
     Returns:
-        The density, which prints what was chosen.
+        The density; printing it shows what was chosen.
 
     Raises:
         ImportError: scikit-learn is missing, or narwhals for data frames.
-        TypeError: `data` is no table; a column holds dates or objects; a change is no field.
-        ValueError: values are missing; a column is constant, is outside the support that was told,
+        TypeError: `data` is not a table; a column holds dates or objects; a change is not a field.
+        ValueError: values are missing; a column is constant, is outside the support given for it,
             or names its rows; there are fewer than 20 rows, or only categories.
-        TableInterrupted: Ctrl-C while training; the error's `density` is what was fitted so far.
+        TableInterrupted: Ctrl-C during training; the error's `density` is what was fitted so far.
 
     Example:
         >>> import distrax_flows as dxf, numpy as np
@@ -141,7 +141,7 @@ def fit_table(
         fits.append(_fit_member(spec, x, context, fold, start, size, member_key, progress))
         if fits[-1].interrupted:
             break
-    # What the flows' scores lack: units, and the categories.
+    # The flows' scores lack the units and the categories.
     held_out = [
         fit_categories(np.delete(levels, fold, axis=0), tree.num_levels).log_prob(levels[fold])
         for fold in folds[: len(fits)]
@@ -179,7 +179,7 @@ def _changed(recipe: Recipe, changes: Mapping[str, Any]) -> Recipe:
 
 
 def _folds(num_rows: int, num_members: int, key: jax.Array) -> Sequence[np.ndarray]:
-    """Return the rows that each member holds out: as many for each, so that they compile once."""
+    """Return the rows that each member holds out: equally many for each, so they compile once."""
     order = _order(num_rows, key)
     size = num_rows // max(num_members, 10 if num_members == 1 else 1)
     return [order[size * member : size * (member + 1)] for member in range(num_members)]
@@ -211,7 +211,7 @@ class _Start(NamedTuple):
 
 def _start(spec: TableSpec, x: np.ndarray, context: np.ndarray | None, key: jax.Array) -> _Start:
     flow, rows = spec.flow(), np.arange(0, len(x), -(-len(x) // _MAX_START_ROWS))
-    # As many rows for each table: of few, each is there about as often as every other.
+    # The same number of rows for every table: few rows are repeated about equally often.
     some = np.linspace(0, len(x) - 1, _INIT_ROWS).round().astype(int)
     params = flow.init(key, x[some], None if context is None else context[some])
     context = None if context is None else context[rows]
@@ -233,7 +233,7 @@ class _Member(NamedTuple):
     params: Params
     after: float
     before: float
-    interrupted: str = ""  # what the interrupted training said
+    interrupted: str = ""  # message of the interrupted training
 
 
 def _fit_member(
@@ -246,7 +246,7 @@ def _fit_member(
     key: jax.Array,
     progress: bool,
 ) -> _Member:
-    """Fit a member; after Ctrl-C, what it has reached."""
+    """Fit a member; after Ctrl-C, return what it has reached."""
     recipe, params = spec.recipe, start.params
     if spec.num_lines:
         mixture = fit_mixture(start.z[~np.isin(start.rows, fold)], size)
@@ -274,7 +274,7 @@ def _fit_member(
         )
     except FitInterrupted as interrupt:
         fitted, interrupted = interrupt.fit, str(interrupt)
-    # Of the same rows, with the same noise of integers.
+    # Both use the same rows and the same noise of integers.
     before, after = (
         float(log_prob_of_rows(spec, jax.tree.map(lambda leaf: leaf[None], p), *validation).mean())
         for p in (params, fitted.params)

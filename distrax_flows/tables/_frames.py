@@ -17,7 +17,7 @@ class Frame(NamedTuple):
     """Columns of a table.
 
     Attributes:
-        columns: `[N]` each, by name; of objects where they are no numbers.
+        columns: `[N]` each, by name; of dtype object unless they are numbers.
         dtypes: dtype of each, as its library prints it.
         library: "matrix", "structured array" or "mapping", of NumPy; or the data frame's library,
             by its name in narwhals: "pandas", "polars", "pyarrow", ...
@@ -36,13 +36,13 @@ class Frame(NamedTuple):
 def as_frame(data: Any, names: Collection[str] | None = None) -> Frame:
     """Return the columns of a matrix, a structured array, a mapping of columns or a data frame.
 
-    Columns of a matrix are named `x0`, `x1`, ... Of a data frame, only columns among `names` are
-    read if these are given.
+    Columns of a matrix are named `x0`, `x1`, ... If `names` are given, only columns among them are
+    read from a data frame.
 
     Raises:
         ImportError: data frames need narwhals.
-        TypeError: `data` is no table.
-        ValueError: it has no rows or no columns, or two of one name.
+        TypeError: `data` is not a table.
+        ValueError: it has no rows or no columns, or two columns of the same name.
     """
     if isinstance(data, np.ndarray | jax.Array):
         frame = _of_array(np.asarray(data))
@@ -64,7 +64,7 @@ def as_frame(data: Any, names: Collection[str] | None = None) -> Frame:
 
 
 def from_columns(values: Mapping[str, np.ndarray], columns: Sequence[Column], library: str) -> Any:
-    """Return a table like the one that `as_frame` took, its columns of the dtypes they had."""
+    """Return a table like the one that `as_frame` took, with the dtypes that its columns had."""
     if library in ("matrix", "structured array", "mapping"):
         restored = {column.name: _restore(values[column.name], column) for column in columns}
         if library == "mapping":
@@ -146,7 +146,7 @@ def _of_data_frame(data: Any, wanted: Collection[str] | None) -> Frame:
 
 
 def _as_numbers(values: np.ndarray) -> np.ndarray:
-    """Return objects as floats where all are numbers; else as objects of Python."""
+    """Return objects as floats if all are numbers, else as Python objects."""
     plain = [value.item() if isinstance(value, np.generic) else value for value in values]
     if all(isinstance(value, int | float) and not isinstance(value, bool) for value in plain):
         return np.array(plain, np.float64)

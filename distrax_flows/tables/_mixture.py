@@ -10,9 +10,9 @@ from jaxtyping import Float
 __all__ = ["MixtureSize", "choose_mixture", "fit_mixture"]
 
 _COMPONENTS = (1, 2, 3, 4, 6, 8, 12, 16, 24)
-# Added to the variances, as fractions of the mean one.
+# Added to the variances, as fractions of the mean variance.
 _RIDGES = (1e-6, 1e-3, 1e-2, 3e-2, 0.1, 0.3)
-_MAX_ROWS = 5_000  # for the choice
+_MAX_ROWS = 5_000  # for choosing the size
 
 
 class MixtureSize(NamedTuple):
@@ -23,13 +23,13 @@ class MixtureSize(NamedTuple):
 
 
 def choose_mixture(z: Float[np.ndarray, "N D"], folds: Sequence[np.ndarray]) -> MixtureSize:
-    """Return the size of the largest log-likelihood under cross-validation.
+    """Return the size with the largest log-likelihood under cross-validation.
 
     More Gaussians are tried until they no longer help.
 
     Args:
-        z: `[N, D]`, the rows, of about unit scale.
-        folds: indices of the rows to hold out, in turn; in random order, all rows together.
+        z: `[N, D]`, the rows, roughly standardised.
+        folds: indices of the rows to hold out in turn, in random order; together, all rows.
     """
     best, best_score, tried = MixtureSize(1, _RIDGES[-1]), -np.inf, range(len(_RIDGES))
     for num_components in _COMPONENTS:
@@ -56,7 +56,7 @@ def fit_mixture(z: Float[np.ndarray, "N D"], size: MixtureSize, seed: int = 0) -
         random_state=seed,
     )
     with warnings.catch_warnings():
-        # The flow goes on from there.
+        # The flow continues from there.
         warnings.simplefilter("ignore", ConvergenceWarning)
         return mixture.fit(z)
 

@@ -36,8 +36,8 @@ class TableSpec:
         categories: joint distribution of those that are categories.
         recipe: the flow, and how it was trained.
         num_components: Gaussians of the base.
-        library: what the data came in, see `Frame`.
-        facts: what was measured while fitting, by name.
+        library: library or container of the data; see `Frame`.
+        facts: measurements made while fitting, by name.
     """
 
     columns: tuple[Column, ...]
@@ -49,7 +49,7 @@ class TableSpec:
 
     @property
     def numbers(self) -> tuple[Column, ...]:
-        """The columns that are no categories."""
+        """The columns that are not categories."""
         return tuple(column for column in self.columns if not column.is_category)
 
     @property
@@ -64,7 +64,7 @@ class TableSpec:
     def flow(self) -> Flow:
         """Return the flow of the columns of numbers; given the categories, if there are any.
 
-        It is the same for tables of the same kinds of columns, which so share compiled code.
+        Tables with the same kinds of columns get the same flow, and so share compiled code.
         """
         columns = tuple(
             Column("", column.kind, support.low, support.high, tails=column.tails)
@@ -117,7 +117,7 @@ def _build(spec: TableSpec, context: Float[Array, "... C"] | None) -> builders.T
     )
     if context is None or not size:
         return flow
-    # Networks learn slowly, with few rows and weight decay, what a linear map starts at.
+    # With few rows and weight decay, networks learn slowly what a linear map gives from the start.
     with hk.name_scope(_LOCATION):
         shape = (context.shape[-1], size)
         location = context @ hk.get_parameter("location", shape, context.dtype, init=jnp.zeros)

@@ -23,7 +23,7 @@ class Recipe:
         weight_decay: each step shrinks the networks' matrices by this times the learning rate.
         ema_decay: decay of the moving average of the parameters, which is validated and kept.
         batch_size: rows per batch, at most those of the training data.
-        num_steps: number of steps, at most.
+        num_steps: maximum number of steps.
         eval_every: steps between validations.
         patience: validations without improvement that end a fit.
         num_members: number of fits, whose densities are averaged. Each holds out its share of the

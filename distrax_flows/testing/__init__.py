@@ -1,4 +1,4 @@
-"""The laws of bijectors and distributions, ready to try on any."""
+"""The laws of bijectors and distributions, as checks for your own."""
 
 from distrax_flows.testing.checks import Check
 from distrax_flows.testing.distribution_laws import DISTRIBUTION_LAWS

@@ -23,7 +23,7 @@ _WRONG_DENSITY = "`log_prob` is not the density of what `sample` returns: a log-
 
 
 class DistributionSubject:
-    """A distribution to try laws on; the arguments are those of `check_distribution`."""
+    """Distribution to check laws on; the arguments are those of `check_distribution`."""
 
     def __init__(
         self,
@@ -264,7 +264,7 @@ def kl_divergence(subject: DistributionSubject) -> Iterator[Check]:
 def _kl_divergence(p: Any, q: Any, key: jax.Array) -> jax.Array:
     try:
         return p.kl_divergence(q)
-    except ValueError:  # those that are estimated ask for a seed
+    except ValueError:  # estimated divergences need a seed
         return p.kl_divergence(q, seed=key)
 
 

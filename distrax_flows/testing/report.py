@@ -60,9 +60,9 @@ def check_bijector(
     - `batches`: batches of any rank keep their shape, the log-det has exactly the batch shape, and
       events of a batch do not affect each other.
     - `per_sample_parameters`: batch axes of the parameters broadcast against those of the event.
-    - `jit_traces_once`: the bijector as an argument of `jax.jit`; equal shapes share one trace.
-    - `finite_gradients`: values and gradients at 0, at `points`, at +-1e4, for parameters
-      multiplied by 0, 1 and 30.
+    - `jit_traces_once`: the bijector may be an argument of `jax.jit`; equal shapes share one trace.
+    - `finite_gradients`: values and gradients are finite at 0, at `points`, at +-1e4, for
+      parameters multiplied by 0, 1 and 30.
     - `every_parameter_matters`: every parameter has an effect.
     - `dtype_in_is_dtype_out`: float32 stays float32 with x64 on, and float64 float64.
     - `constant_flags`: `is_constant_jacobian` and `is_constant_log_det` are true where set.
@@ -72,8 +72,8 @@ def check_bijector(
       it, and so do its own other methods.
     - `missing_inverse`: an inverse declared missing raises NotImplementedError.
     - `explicit_broadcasting`: it traces under `jax.numpy_rank_promotion("raise")`.
-    - `interval_onto_itself`: each end of `interval` is its own image, to the bit, and no value
-      inside leaves it, for parameters multiplied by 0, 1 and 30.
+    - `interval_onto_itself`: each end of `interval` maps exactly to itself, and no value inside
+      leaves it, for parameters multiplied by 0, 1 and 30.
     - `empty_batches_and_integers`: empty batches give empty results, with gradients; integers and
       booleans become floats, or are refused by a TypeError.
 
@@ -86,19 +86,19 @@ def check_bijector(
         event_shape: the shape of an event of `forward`; `()` for a scalar bijector.
         params: pytree of floating arrays. Any real values must be allowed: the laws multiply them.
         events: `[N, *event_shape]`, inputs of `forward`. Required if the domain or the image is not
-            the whole space; `inverse` is then tried on their images. By default 100 normal samples
-            of standard deviation 2, in both directions.
+            the whole space; `inverse` is then checked on their images. By default, 100 normal
+            samples of standard deviation 2, in both directions.
         points: numbers, or arrays that broadcast to an event, where gradients are delicate in
             either direction.
         interval: ends `(a, b)` of an interval that each direction maps onto itself, in every
             dimension of the event; None if there is none.
-        has_inverse: False declares that there is no inverse; only `forward` is then tried.
+        has_inverse: whether there is an inverse; if False, only `forward` is checked.
         per_sample_params: whether the parameters may have batch axes.
         unused_params: indices, through the raveled leaves of `params`, of parameters that have no
             effect by design.
         tolerance: bound of errors in float32; log-dets get ten times as much.
         double_tolerance: the same in float64, if `bijector` is a function.
-        laws: names of the laws to try; all by default. `set(LAWS) - {"explicit_broadcasting"}`
+        laws: names of the laws to check; all by default. `set(LAWS) - {"explicit_broadcasting"}`
             leaves one out.
         seed: seed of the samples.
 
@@ -109,7 +109,7 @@ def check_bijector(
         AssertionError: a law is broken, by a wrong value or an exception; the message has a
             paragraph for each broken law.
         TypeError: `bijector` or `params` has the wrong type.
-        ValueError: shapes do not fit, or a law is unknown.
+        ValueError: shapes do not match, or a law is unknown.
 
     Example:
         >>> import distrax, jax.numpy as jnp
@@ -145,7 +145,7 @@ def check_distribution(
     laws: Iterable[str] | None = None,
     seed: int = 0,
 ) -> Report:
-    """Try the laws of distributions, and say which is broken, where and by how much.
+    """Check a distribution against the laws, and report which it breaks, where and by how much.
 
     The laws, by name:
 
@@ -155,20 +155,21 @@ def check_distribution(
     - `sample_and_log_prob`: it returns what `sample` and `log_prob` return.
     - `normalisation`: the density integrates to one, in one and two dimensions.
     - `samples_against_density`: the mean of r / p over samples of p is 1, for a narrow density r in
-      the midst of them, within five standard errors; in any number of dimensions.
+      the middle of them, within five standard errors; in any number of dimensions.
     - `dtypes`: samples have the distribution's dtype; float32 stays float32 with x64 on.
-    - `is_a_pytree`: it may be an argument of `jax.jit`, and is whole after `tree_map`.
-    - `finite_gradients`: of the log-densities of samples, in the sample and in all float leaves.
-    - `kl_divergence`: to itself 0, to `other` the mean of `log p - log q` over samples; or it
-      raises NotImplementedError.
+    - `is_a_pytree`: it may be an argument of `jax.jit`, and survives `tree_map`.
+    - `finite_gradients`: log-densities of samples have finite gradients, in the sample and in all
+      float leaves.
+    - `kl_divergence`: the divergence to itself is 0, and to `other` the mean of `log p - log q`
+      over samples; or it raises NotImplementedError.
 
     Args:
         distribution: the distribution.
         other: another distribution over the same events, for its KL divergence.
-        num_samples: number of samples that laws look at.
+        num_samples: number of samples that the laws use.
         tolerance: bound of errors of samples, absolute below one and relative above; log-densities
             get a hundred times as much.
-        laws: names of the laws to try; all by default.
+        laws: names of the laws to check; all by default.
         seed: seed of the samples.
 
     Returns:
@@ -177,7 +178,7 @@ def check_distribution(
     Raises:
         AssertionError: a law is broken, by a wrong value or an exception; the message has a
             paragraph for each.
-        TypeError: `distribution` is of the wrong kind.
+        TypeError: `distribution` has the wrong type.
         ValueError: an argument is out of range, or a law is unknown.
 
     Example:
@@ -194,7 +195,7 @@ def check_distribution(
 
 
 def check(subject: Subject, laws: Iterable[str] | None = None) -> Report:
-    """Try laws on a subject, like `check_bijector`, and keep the subject's compiled functions.
+    """Check laws on a subject, like `check_bijector`, and keep the subject's compiled functions.
 
     For a test suite with one law per test:
 
@@ -205,8 +206,8 @@ def check(subject: Subject, laws: Iterable[str] | None = None) -> Report:
             testing.check(subject, [law])
 
     Args:
-        subject: the bijector, and all that laws compute with it.
-        laws: names of the laws to try; all by default.
+        subject: the bijector, and everything that laws compute with it.
+        laws: names of the laws to check; all by default.
     """
     return _check(subject, LAWS, laws, subject.instance.name, "bijectors")
 

@@ -1,4 +1,4 @@
-"""Bijector that laws are tried on."""
+"""Bijector to check laws on."""
 
 import dataclasses
 import functools
@@ -22,7 +22,7 @@ SINGLE, DOUBLE = np.dtype("float32"), np.dtype("float64")
 
 @dataclasses.dataclass(eq=False)
 class Subject:
-    """A bijector to try laws on, with everything compiled for it so far.
+    """Bijector to check laws on, with everything compiled for it so far.
 
     The arguments are those of `check_bijector`. Calls take and return NumPy arrays, and run in the
     precision of their input. Several laws use the same events, so they share compiled functions.
@@ -169,7 +169,7 @@ class Subject:
         num: int | None = None,
         params: Any = None,
     ) -> np.ndarray:
-        """Return the inputs on which a direction is tried, `[num, ...]`."""
+        """Return the inputs on which a direction is checked, `[num, ...]`."""
         if self.is_onto:
             shape = (num or 100, *self.shape(direction))
             x = np.random.default_rng(self.seed).normal(scale=2.0, size=shape)

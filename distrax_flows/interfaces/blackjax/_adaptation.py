@@ -78,7 +78,8 @@ def adapt_flow(
         log_density: maps `[..., D]` to `[...]`, the logarithm of p up to a constant.
         key: random key, or an integer seed.
         params: parameters to start from, such as `fit_to_density(...).params`. Without them the
-            chains start at samples of the base, and the first fit initialises the flow on theirs.
+            chains start at samples of the base, and the first fit initialises the flow on their
+            samples.
         num_rounds: number of fits.
         num_chains: number of chains, run together.
         num_samples: samples of each chain in each round.
@@ -87,8 +88,8 @@ def adapt_flow(
         **options: those of `TrainingOptions`, for each fit.
 
     Returns:
-        Parameters, and what `blackjax.nuts` needs to go on. Step size and mass matrix are medians
-        over chains.
+        Parameters, and what `blackjax.nuts` needs to continue. Step size and mass matrix are
+        medians over chains.
 
     Raises:
         TypeError: `log_density` is not a function.

@@ -22,9 +22,9 @@ def independent_metropolis(
         min(1, p(x') q(x) / (p(x) q(x')))
 
     and stays at x otherwise. The chain's distribution is p for any flow that has density wherever p
-    has. It mixes fast if p / q is bounded and close to 1, and is stuck for long where p / q is
-    large: in tails of p that are heavier than those of the flow. Start it at a sample of the flow.
-    `diagnostics.evidence` tells how good the proposals are.
+    has. It mixes fast if p / q is bounded and close to 1, and gets stuck where p / q is large: in
+    tails of p that are heavier than those of the flow. Start it at a sample of the flow.
+    `diagnostics.evidence` measures how good the proposals are.
 
     A step costs one sample, one value of `log_density` and two densities of the flow: choose one
     that is fast in both directions, such as couplings.

@@ -1,4 +1,4 @@
-"""Commands: what each takes, which is its help, and what it does."""
+"""Commands: arguments, which are also their help, and actions."""
 
 import dataclasses
 import difflib
@@ -316,7 +316,7 @@ def parse(program: str, args: Sequence[str] | None) -> Any:
 
 
 def _check_columns(table: pl.DataFrame, told: Mapping[str, Support | Category]) -> None:
-    """Refuse all columns that have no density at once, where `fit_table` names the first."""
+    """Refuse all columns that have no density at once; `fit_table` names only the first."""
     refused = {}
     for name in table.columns:
         try:

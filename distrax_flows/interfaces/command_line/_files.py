@@ -20,8 +20,8 @@ _SEPARATORS = (",", ";", "\t", "|")
 def read(source: str, texts: Collection[str] = ()) -> pl.DataFrame:
     """Read the table in a file, of a kind in `INPUTS`, or CSV from stdin if `source` is "-".
 
-    Spaces around names and texts are removed, and columns of texts that are all numbers become
-    numbers. Cells without a value, NaN among them, are null.
+    Spaces around names and texts are removed, and text columns that are all numbers become numbers.
+    Cells without a value, NaN among them, are null.
 
     Args:
         source: path of the file.
@@ -67,10 +67,10 @@ def complete_rows(
     Args:
         frame: the table.
         drop_missing: whether rows with missing values may be dropped.
-        remedy: what else helps against them.
+        remedy: other remedies, for the message.
 
     Raises:
-        ValueError: values are missing, and their rows may not be dropped; or no row is left.
+        ValueError: values are missing, and their rows may not be dropped; or no rows are left.
     """
     missing = {c.name: c.null_count() for c in frame.get_columns() if c.null_count()}
     if missing and not drop_missing:
@@ -125,7 +125,7 @@ def _read_csv(content: bytes, texts: Collection[str]) -> pl.DataFrame:
     options: Any = {"separator": separator, "null_values": list(_MISSING)}
     header = pl.read_csv(io.BytesIO(content), n_rows=0, **options).columns
     if any(map(_is_number, header)):
-        # No file of ours has numbers for names: the first row is data.
+        # Files written here never have numbers as names: the first row is data.
         names = [f"x{index}" for index in range(len(header))]
         options |= {"has_header": False, "new_columns": names}
         kinds = {name: pl.String for name in names if name in texts}
@@ -227,7 +227,7 @@ def _write_npz(frame: pl.DataFrame, path: str) -> None:
     np.savez(path, **columns)
 
 
-# By suffix: from the content of a file, and the names of columns of texts, to a table.
+# By suffix: from the content of a file, and the names of text columns, to a table.
 INPUTS: dict[str, Callable[[bytes, Collection[str]], pl.DataFrame]] = {
     ".csv": _read_csv,
     ".tsv": _read_csv,

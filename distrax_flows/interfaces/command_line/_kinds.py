@@ -10,7 +10,7 @@ from distrax_flows.tables import Category, Column, category
 
 __all__ = ["KINDS", "kind_of", "parse_kinds"]
 
-# How each kind is written, and how it is made of its ends.
+# How each kind is written, and how it is made from its ends.
 KINDS: dict[str, tuple[str, Callable[..., Support | Category]]] = {
     "real": ("real", supports.real),
     "positive": ("positive", supports.positive),
@@ -25,13 +25,13 @@ KINDS: dict[str, tuple[str, Callable[..., Support | Category]]] = {
 
 
 def parse_kinds(texts: Iterable[str]) -> dict[str, Support | Category]:
-    """Return kinds by column, of texts such as `angle=circle:0:360`.
+    """Return kinds by column, from texts such as `angle=circle:0:360`.
 
     Ends are numbers, or multiples of pi such as `-pi` and `2pi`. Those of a circle are -pi and pi
     if not given; each end of integers may be left out or empty, `integer:0` and `integer::10`.
 
     Raises:
-        UsageError: a text names no kind, or a kind with other ends.
+        UsageError: a text does not name a kind, or gives it the wrong ends.
     """
     kinds = {}
     for text in texts:

@@ -28,7 +28,7 @@ def main(args: Sequence[str] | None = None) -> int:
         1
     """
     try:
-        # Imported here, so that a missing package is one line, too.
+        # Imported here, so that a missing package also gives one line.
         from distrax_flows.interfaces.command_line import _commands
         from distrax_flows.interfaces.command_line._errors import UsageError
     except ImportError as error:
@@ -40,8 +40,7 @@ def main(args: Sequence[str] | None = None) -> int:
     except UsageError as error:
         return _fail(error, 2)
     except BrokenPipeError:
-        # The reader, such as `head`, has what it wants. Python would complain when it flushes
-        # stdout at the end.
+        # The reader, such as `head`, has quit. Python would complain when flushing stdout at exit.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
     except KeyboardInterrupt as interrupt:
         return _fail(str(interrupt) or "Interrupted.", 130)

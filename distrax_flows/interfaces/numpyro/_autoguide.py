@@ -35,12 +35,12 @@ class AutoFlow(AutoContinuous):
 
     Args:
         model: the NumPyro model; its latent variables are continuous.
-        make_flow: builds the flow of so many dimensions, such as `flows.iaf`, or
-            `lambda size: flows.iaf(size, num_layers=4)`. Its samples should be fast; for
+        make_flow: function from the number of dimensions to a flow, such as `flows.iaf`, or
+            `lambda size: flows.iaf(size, num_layers=4)`. Sampling should be fast; for
             `NeuTraReparam` its base should have density everywhere.
         prefix: prefix of the names of the guide's sites.
-        init_loc_fn: how NumPyro finds first values of the latent variables, to inspect the model;
-            the flow starts near its base.
+        init_loc_fn: NumPyro's strategy for initial values of the latent variables, to inspect the
+            model; the flow starts near its base.
 
     Raises:
         ValueError: when the guide first runs: events of the flow are not vectors of all latent
@@ -86,7 +86,7 @@ class AutoFlow(AutoContinuous):
                 f"latent variables; got events of shape {events.shape} with supports "
                 f"{events.supports}. NumPyro itself maps them onto the support of each variable."
             )
-        # NumPyro keeps nothing but parameters that it trains. Computed now, even inside a jit.
+        # NumPyro keeps only parameters that it trains. These are computed now, even inside a jit.
         with jax.ensure_compile_time_eval():
             self._fixed, _ = _init(self._flow, jax.random.key(0))
 

@@ -18,9 +18,9 @@ __all__ = ["FlowDistribution"]
 class FlowDistribution(dist.Distribution):
     """A flow with its parameters bound, as a NumPyro distribution.
 
-    A prior, a likelihood (`obs=`) or a guide. A pytree whose leaves are the parameters and the
+    For a prior, a likelihood (`obs=`) or a guide. A pytree whose leaves are the parameters and the
     context, whose batch shape it takes. Outside the flow's `support=` its density is zero, and NUTS
-    moves inside. A guide's samples come with their log-densities, from one run of the flow.
+    stays inside. A guide's samples come with their log-densities, from one run of the flow.
 
     NUTS runs in the coordinates of the base instead, where the prior is standard normal, if the
     model samples a `TransformedDistribution` of a normal base and a `FlowTransform`, under
@@ -34,7 +34,7 @@ class FlowDistribution(dist.Distribution):
         validate_args: whether `log_prob` checks that values are in the support.
 
     Raises:
-        TypeError: `flow` has state, or is no flow.
+        TypeError: `flow` has state, or is not a flow.
         ValueError: events of the flow are integers; or `context` is missing.
 
     Example:

@@ -23,10 +23,10 @@ class FlowTransform(dist.transforms.Transform):
 
         y = f(x),    log|det| = log|det df/dx|
 
-    A pytree whose leaves are the parameters and the context. Each direction costs what it costs the
-    flow; the log-det comes with the value where NumPyro hands intermediates on, and from the
-    forward direction elsewhere. The codomain is that of the flow's `support=`. A base with bounds
-    is not seen: the domain is the whole space.
+    A pytree whose leaves are the parameters and the context. Each direction costs as much as in the
+    flow; the log-det comes with the value where NumPyro passes intermediates on, and from the
+    forward direction elsewhere. The codomain is that of the flow's `support=`. Bounds of the base
+    are ignored: the domain is the whole space.
 
     Args:
         flow: the flow, of continuous events and without random layers.
@@ -34,7 +34,7 @@ class FlowTransform(dist.transforms.Transform):
         context: `[..., C]` or None.
 
     Raises:
-        TypeError: `flow` has state, or is no flow.
+        TypeError: `flow` has state, or is not a flow.
         ValueError: events of the flow are integers.
 
     Example:

@@ -27,12 +27,12 @@ class FlowDensity(DensityMixin, FlowEstimator):
     """Density p(x) of the rows of a table: a normalizing flow, fitted by maximum likelihood.
 
     It takes the place of `KernelDensity` and `GaussianMixture`, in pipelines, searches and
-    cross-validation. Parameters that are None are chosen by the size of the table. Columns may have
-    any scale: densities are in the units of the data. Fits to tables with the same columns share
-    compiled code, whatever their number of rows.
+    cross-validation. Parameters that are None are chosen from the size of the table. Columns may
+    have any scale: densities are in the units of the data. Fits to tables with the same columns
+    share compiled code, whatever their number of rows.
 
-    Equal rows are merged and their weights added: a weight of two is a row that is there twice. The
-    order of the rows does not matter.
+    Equal rows are merged and their weights added: a weight of two means that the row occurs twice.
+    The order of the rows does not matter.
 
     Args:
         flow: "nsf_coupling", "nsf_autoregressive", "realnvp" or "maf", with learned linear maps
@@ -41,13 +41,13 @@ class FlowDensity(DensityMixin, FlowEstimator):
         num_layers: number of layers.
         hidden_sizes: hidden units of each network.
         num_steps: maximum number of gradient steps.
-        batch_size: rows per step; fewer if there are not as many.
+        batch_size: rows per step; fewer if the table is smaller.
         learning_rate: the peak learning rate of Adam.
         weight_decay: each step shrinks the networks' matrices by this times the learning rate.
         validation_fraction: fraction of the rows held out to find the best step; 0 for none.
         patience: number of evaluations without improvement on these rows that ends the fit.
         random_state: seed, `RandomState` or None, for the initialisation, the rows held out and the
-            order of the others. Equal seeds give equal fits, to the bit.
+            order of the others. Equal seeds give equal fits, bit for bit.
         verbose: whether to show a progress bar.
 
     Attributes:
@@ -118,7 +118,7 @@ class FlowDensity(DensityMixin, FlowEstimator):
     def score(self, X: Any, y: Any = None) -> float:
         """Return the mean log-density of the rows, in nats.
 
-        The mean, as of `GaussianMixture`, does not depend on the number of rows; `KernelDensity`
+        As in `GaussianMixture`, the mean does not depend on the number of rows; `KernelDensity`
         returns the sum.
         """
         return float(self.score_samples(X).mean())
@@ -127,7 +127,7 @@ class FlowDensity(DensityMixin, FlowEstimator):
         """Return samples, `[n_samples, D]`.
 
         Args:
-            n_samples: their number.
+            n_samples: number of samples.
             random_state: seed, `RandomState` or None.
         """
         check_is_fitted(self)

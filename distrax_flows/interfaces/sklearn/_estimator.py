@@ -1,4 +1,4 @@
-"""What both estimators share: parameters, training, and evaluation in rows of fixed numbers."""
+"""Common parts of both estimators: parameters, training, and evaluation in chunks of few sizes."""
 
 import dataclasses
 from collections.abc import Callable, Iterator, Sequence
@@ -33,7 +33,7 @@ _FEW_ROWS, _MANY_ROWS = 2**8, 2**13  # rows evaluated together
 
 
 class FlowEstimator(BaseEstimator):
-    """Base class of the estimators. Its parameters are described there."""
+    """Base class of the estimators, which describe its parameters."""
 
     def __init__(
         self,
@@ -142,7 +142,7 @@ class FlowEstimator(BaseEstimator):
 
 
 class Choice(NamedTuple):
-    """What is chosen by the size of a table.
+    """Choices made from the size of a table.
 
     Attributes:
         recipe: the flow and its training; a single fit.
@@ -159,8 +159,8 @@ def choose(num_rows: int, num_columns: int, is_conditional: bool) -> Choice:
     validation = 0.2 if num_rows < _FEW_HELD_OUT else 0.1
     if not is_conditional:
         return Choice(recipe, validation)
-    # Only the networks know the context: they need two hidden layers, larger steps, and decay that
-    # does not make them constant. Of few columns they overfit little.
+    # Only the networks see the context: they need two hidden layers, larger steps, and decay that
+    # does not make them constant. With few columns they overfit little.
     most_decay = _MAX_DECAY if num_columns > _FEW_COLUMNS else _MAX_DECAY_OF_FEW
     recipe = dataclasses.replace(
         recipe,
@@ -172,7 +172,7 @@ def choose(num_rows: int, num_columns: int, is_conditional: bool) -> Choice:
 
 
 def seed_of(random_state: Any) -> int:
-    """Return a seed for JAX from an integer, a `RandomState` or None, which is a new one."""
+    """Return a seed for JAX from an integer, a `RandomState` or None (a new seed)."""
     return int(check_random_state(random_state).randint(2**31 - 1))
 
 
@@ -196,7 +196,7 @@ class Distinct(NamedTuple):
 def distinct(rows: np.ndarray, weights: np.ndarray | None) -> Distinct:
     """Merge equal rows, and drop those of weight zero.
 
-    So a weight of two is a row that is there twice, to the bit; the order of the rows changes
+    So a weight of two equals a row that occurs twice, bit for bit; the order of the rows changes
     nothing; and copies of a row are never held out from each other.
     """
     if weights is None:
@@ -210,7 +210,7 @@ def distinct(rows: np.ndarray, weights: np.ndarray | None) -> Distinct:
 
 
 def _of_init(data: Batch) -> tuple[np.ndarray, np.ndarray | None]:
-    """Return a fixed number of rows, each as often as its weight says, to initialise a flow on."""
+    """Return a fixed number of rows, each as often as its weight says, to initialise a flow."""
     num_rows = len(data.x)
     weights = np.ones(num_rows) if data.weights is None else np.asarray(data.weights, np.float64)
     total = np.cumsum(weights)

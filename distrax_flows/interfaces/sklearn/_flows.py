@@ -92,7 +92,7 @@ def _conditional(spec: FlowSpec, context: jax.Array) -> distrax.Transformed:
 
 
 def _parts(make: MakeFlow) -> tuple[MakeFlow, tuple, tuple[tuple[str, Any], ...]]:
-    """Return a function and its arguments: two partials of the same ones are not equal."""
+    """Return a function and its arguments, because partials of equal parts are not equal."""
     if isinstance(make, functools.partial):
         parts = make.func, make.args, tuple(make.keywords.items())
         try:

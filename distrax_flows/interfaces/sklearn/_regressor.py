@@ -34,12 +34,12 @@ class FlowRegressor(RegressorMixin, FlowEstimator):
     """Regression with a whole density p(y|x): a conditional normalizing flow.
 
     It learns means, spreads, tails and several modes of y, and dependence between outputs, each as
-    a function of x. Parameters that are None are chosen by the size of the table. Columns of `X`
+    a function of x. Parameters that are None are chosen from the size of the table. Columns of `X`
     and `y` may have any scale. Fits to tables with the same columns share compiled code, whatever
     their number of rows.
 
-    Equal rows are merged and their weights added: a weight of two is a row that is there twice. The
-    order of the rows does not matter.
+    Equal rows are merged and their weights added: a weight of two means that the row occurs twice.
+    The order of the rows does not matter.
 
     Args:
         flow: "nsf_coupling", "nsf_autoregressive", "realnvp" or "maf", with learned linear maps
@@ -48,13 +48,13 @@ class FlowRegressor(RegressorMixin, FlowEstimator):
         num_layers: number of layers.
         hidden_sizes: hidden units of each network.
         num_steps: maximum number of gradient steps.
-        batch_size: rows per step; fewer if there are not as many.
+        batch_size: rows per step; fewer if the table is smaller.
         learning_rate: the peak learning rate of Adam.
         weight_decay: each step shrinks the networks' matrices by this times the learning rate.
         validation_fraction: fraction of the rows held out to find the best step; 0 for none.
         patience: number of evaluations without improvement on these rows that ends the fit.
         random_state: seed, `RandomState` or None, for the initialisation, the rows held out and the
-            order of the others. Equal seeds give equal fits, to the bit.
+            order of the others. Equal seeds give equal fits, bit for bit.
         verbose: whether to show a progress bar.
 
     Attributes:
@@ -88,7 +88,7 @@ class FlowRegressor(RegressorMixin, FlowEstimator):
         """Fit the conditional density.
 
         Args:
-            X: `[N, D]`, what the density is conditioned on.
+            X: `[N, D]`, the rows to condition on.
             y: `[N]` or `[N, K]`, the outputs.
             sample_weight: `[N]`, the weight of each row; only their ratios matter.
 
@@ -130,21 +130,22 @@ class FlowRegressor(RegressorMixin, FlowEstimator):
 
         It is the mean of 1,024 samples, which use the same random numbers for every row and call.
         So it is a smooth function of x, and repeatable; its error is about 3 % of the standard
-        deviation of y given x. For the median, which far tails do not move, see
+        deviation of y given x. For the median, which far tails do not affect, see
         `predict_quantiles`.
 
         Args:
-            X: `[N, D]`, what to condition on.
+            X: `[N, D]`, the rows to condition on.
         """
         return self._predicted(X, lambda samples: samples.mean(axis=1))
 
     def predict_quantiles(self, X: Any, quantiles: Any = (0.05, 0.5, 0.95)) -> np.ndarray:
         """Return quantiles of y given each row, `[N, Q]`, or `[N, Q, K]` for several outputs.
 
-        Those of several outputs are of each one alone. Computed from samples, as by `predict`.
+        With several outputs, quantiles are those of each one alone. Computed from samples, as in
+        `predict`.
 
         Args:
-            X: `[N, D]`, what to condition on.
+            X: `[N, D]`, the rows to condition on.
             quantiles: `[Q]`, between 0 and 1.
 
         Raises:
@@ -163,14 +164,14 @@ class FlowRegressor(RegressorMixin, FlowEstimator):
         """Return samples of y given each row, `[N, n_samples]`, or `[N, n_samples, K]`.
 
         Args:
-            X: `[N, D]`, what to condition on.
+            X: `[N, D]`, the rows to condition on.
             n_samples: number of samples for each row.
             random_state: seed, `RandomState` or None.
         """
         X = self._inputs(X)
         check_positive_int("n_samples", n_samples)
         flow, key = self.flow_, jax.random.key(seed_of(random_state))
-        # Few numbers of samples, too, are compiled.
+        # Few numbers of samples are compiled, too.
         num_samples = min(_NUM_SAMPLES, 1 << (n_samples - 1).bit_length())
         rows = []
         for piece in pieces(len(X), (_ROWS,)):
@@ -188,7 +189,7 @@ class FlowRegressor(RegressorMixin, FlowEstimator):
         Not named `score_samples`, which in scikit-learn takes `X` alone.
 
         Args:
-            X: `[N, D]`, what to condition on.
+            X: `[N, D]`, the rows to condition on.
             y: `[N]`, or `[N, K]` for several outputs.
         """
         check_is_fitted(self)
