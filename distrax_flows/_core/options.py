@@ -28,7 +28,7 @@ class Option:
     Attributes:
         default: the default value.
         text: the description in docstrings.
-        shown: how the default reads in signatures; its repr if None.
+        shown: text of the default in signatures; its repr if None.
     """
 
     default: Any

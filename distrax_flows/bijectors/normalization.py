@@ -87,7 +87,7 @@ class BatchNorm(Bijector):
         loc: `[..., D]`, the mean of x.
         log_scale: `[..., D]`, logarithm of the standard deviation of x. Batch axes of all four
             broadcast against those of the event.
-        epsilon: added to variances, in their units.
+        epsilon: number added to variances, in their units.
 
     Raises:
         TypeError: an array is not floating.

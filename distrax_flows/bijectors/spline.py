@@ -216,7 +216,7 @@ class RationalQuadraticSpline(Bijector):
 
     @property
     def _floor(self) -> float:
-        """The least size of a bin as a fraction of the range."""
+        """The minimum size of a bin as a fraction of the range."""
         return self._min_bin_size / (self._range_max - self._range_min)
 
     def _share(self, x):

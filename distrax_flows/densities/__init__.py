@@ -97,7 +97,7 @@ def get(name: str, dtype: DTypeLike = jnp.float32) -> ToyDensity:
 
     Args:
         name: one of `names()`.
-        dtype: of the samples and the entropy, float32 or float64; `log_prob` follows its argument.
+        dtype: dtype of samples and entropy, float32 or float64; `log_prob` follows its argument.
 
     Returns:
         A `distrax.Distribution` with event shape (2,) (`two_gaussians`: (1,)) and batch shape ().

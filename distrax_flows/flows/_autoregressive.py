@@ -35,7 +35,7 @@ def autoregressive(
 
     Args:
         event_size: number of dimensions, D.
-        family: how one dimension is transformed in the fast direction, one of
+        family: transformation of one dimension in the fast direction, one of
             `distrax_flows.families`.
         fast: "density" for `log_prob` in one pass (MAF), "sampling" for `sample` (IAF).
         **options: those of `FlowOptions`.

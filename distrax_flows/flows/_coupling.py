@@ -29,7 +29,7 @@ def coupling(event_size: int, family: Family, **options: Unpack[FlowOptions]) ->
 
     Args:
         event_size: number of dimensions, D. A single one is transformed unconditionally.
-        family: how one dimension is transformed, one of `distrax_flows.families`.
+        family: transformation of one dimension, one of `distrax_flows.families`.
         **options: those of `FlowOptions`.
 
     Reference:
@@ -200,7 +200,7 @@ def glow(
 
     Args:
         event_size: number of dimensions, D.
-        family: how one dimension is transformed, one of `distrax_flows.families`; affine if None.
+        family: transformation of one dimension, one of `distrax_flows.families`; affine if None.
         **options: those of `FlowOptions`.
 
     Reference:

@@ -38,7 +38,7 @@ def hint(
 
     Args:
         event_size: number of dimensions, D.
-        family: how one dimension is transformed, one of `distrax_flows.families`; affine if None.
+        family: transformation of one dimension, one of `distrax_flows.families`; affine if None.
         **options: those of `FlowOptions`.
 
     Reference:

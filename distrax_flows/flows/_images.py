@@ -97,7 +97,7 @@ def image_glow(
 
     Args:
         event_shape: `(H, W, C)`, shape of an image.
-        family: how one dimension is transformed, one of `distrax_flows.families`; if None,
+        family: transformation of one dimension, one of `distrax_flows.families`; if None,
             `affine(max_log_scale=1.0)`.
         **options: those of `ImageOptions`.
 
@@ -157,7 +157,7 @@ def image_realnvp(
 
     Args:
         event_shape: `(H, W, C)`, shape of an image.
-        family: how one dimension is transformed, one of `distrax_flows.families`; if None,
+        family: transformation of one dimension, one of `distrax_flows.families`; if None,
             `affine(max_log_scale=1.0)`.
         **options: those of `ImageOptions`.
 

@@ -32,7 +32,7 @@ def independent(
     Args:
         event_shape: number of dimensions, D; or the shape of an event of any rank, `()` for
             scalars.
-        family: how one dimension is transformed, one of `distrax_flows.families`.
+        family: transformation of one dimension, one of `distrax_flows.families`.
         **options: those of `FlowOptions`.
 
     Example:

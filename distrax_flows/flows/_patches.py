@@ -58,8 +58,8 @@ def image_autoregressive(
 
     Args:
         event_shape: `(H, W, C)`, shape of an image.
-        family: how one value is transformed in the fast direction, one of
-            `distrax_flows.families`; affine if None.
+        family: transformation of one value in the fast direction, one of `distrax_flows.families`;
+            affine if None.
         fast: "density" for `log_prob` in one pass, "sampling" for `sample`.
         patch_size: rows and columns of a patch.
         hidden_size: features of a patch within the transformers.

@@ -37,8 +37,8 @@ class Transformed(distrax.Transformed):
         event_shape: event shape of the data; that of the base if None.
         is_discrete: whether events are integers, and `log_prob` is the logarithm of a probability;
             static. Such flows take integer arrays.
-        supports: where events have density, for reference: one support per dimension of a vector,
-            else one for all entries; empty if unknown.
+        supports: supports of the events, for reference: one per dimension of a vector, else one for
+            all entries; empty if unknown.
 
     Raises:
         ValueError: the ranks of base and bijector differ, or `event_shape` has another rank than

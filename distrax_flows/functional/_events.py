@@ -17,8 +17,8 @@ class Events(NamedTuple):
         shape: shape of an event of the data.
         base_shape: shape of an event of the base.
         is_discrete: whether events of the data are integers.
-        supports: where events of the data have density: one support per dimension of a vector, else
-            one for all entries; empty if unknown.
+        supports: supports of events of the data: one per dimension of a vector, else one for all
+            entries; empty if unknown.
     """
 
     shape: Shape

@@ -29,10 +29,10 @@ def transform(make: MakeFlow) -> Flow:
     """Turn a function that builds a flow into a `Flow` of pure functions.
 
     Args:
-        make: builds a `distrax.Transformed`, using Haiku modules, such as `lambda: flows.maf(2)`.
-            For a conditional flow it takes an argument named `context`:
-            `lambda context: flows.maf(2, context=context)`. `functools.partial(flows.maf, 2)`
-            works for both: the flow is conditional if it is given a context.
+        make: function that builds a `distrax.Transformed` from Haiku modules, such as
+            `lambda: flows.maf(2)`. For a conditional flow it takes an argument named `context`:
+            `lambda context: flows.maf(2, context=context)`. `functools.partial(flows.maf, 2)` works
+            for both: the flow is conditional if it is given a context.
 
     Returns:
         The flow.

@@ -147,7 +147,7 @@ class FlowDistribution(distrax.Distribution):
             other_dist: a distribution over the same events, with `log_prob`.
             seed: random key or integer; required.
             num_samples: number of samples.
-            **kwargs: none are accepted.
+            **kwargs: not accepted.
 
         Raises:
             ValueError: `seed` is missing.

@@ -39,8 +39,8 @@ def to_arviz(
         samples: `[S, D]`, samples of a flow; or arrays `[S, ...]` by the names of their variables.
         log_prob: `[S]`, the log-density of each sample, which becomes `lp` of `sample_stats`.
         names: D names of the columns of `samples`; if None, they are one variable `x`.
-        chains: True if the samples are those of several chains: `samples` is `[chains, S, D]`, or
-            arrays `[chains, S, ...]`, and `log_prob` is `[chains, S]`.
+        chains: whether the samples are those of several chains; then `samples` is `[chains, S, D]`,
+            or arrays `[chains, S, ...]`, and `log_prob` is `[chains, S]`.
 
     Returns:
         `arviz.InferenceData` with the groups `posterior` and, given `log_prob`, `sample_stats`; an

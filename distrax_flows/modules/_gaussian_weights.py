@@ -174,7 +174,7 @@ def sample_outputs(
     matrix, but outputs of a convolution at two pixels that share inputs become independent.
 
     Args:
-        contraction: how a kernel acts on the input.
+        contraction: action of a kernel on the input.
         x: the input.
         kernel: distribution of the kernel.
         bias: distribution of the bias.

@@ -61,7 +61,7 @@ def sample_multiplied(
     """Return outputs and the bound on the divergence.
 
     Args:
-        contraction: how a kernel acts on the input.
+        contraction: action of a kernel on the input.
         start: prior, and initial scale.
         flows: the flows.
         x: the input.

@@ -39,7 +39,7 @@ class MADE(hk.Module):
         num_params: parameters per dimension, P.
         hidden_sizes: units of each hidden layer.
         activation: applied elementwise.
-        residual: adds each hidden layer's input to its output; hidden sizes must be equal.
+        residual: whether to add each hidden layer's input to its output; sizes must be equal.
         order: order in which dimensions depend on one another: "sequential" for 0, 1, ..., or a
             permutation of `0..D-1`. (`np.random.default_rng(seed).permutation(D)` is random.)
         context_size: size C of the context's last axis; None for a network without context.

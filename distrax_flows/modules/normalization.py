@@ -156,7 +156,7 @@ class BatchNormLayer(hk.Module):
     Args:
         is_training: whether to use training mode; static.
         decay: decay rate of the running averages, at least 0 and less than 1.
-        epsilon: added to variances, in their units.
+        epsilon: number added to variances, in their units.
         name: name of the module.
 
     Call:

@@ -49,7 +49,7 @@ def unfold(
             of `own` to the units.
         steps: for the inputs, each hidden layer and the outputs: the step of each unit, sorted.
         batch_shape: shape of a position's value.
-        residual: adds each hidden layer's input to its output.
+        residual: whether to add each hidden layer's input to its output.
 
     Returns:
         The values `[D, ...]`, and everything else that `decide` returned, also stacked.

@@ -50,7 +50,7 @@ class MaskedMLP:
         degrees: per hidden layer, the sorted degrees of its units (`networks.hidden_degrees`).
         order: `order[i]` is the dimension at position i.
         activation: applied elementwise.
-        residual: adds each hidden layer's input to its output; hidden sizes must be equal.
+        residual: whether to add each hidden layer's input to its output; sizes must be equal.
         policy: the dtypes of products and activations, and of the returned parameters; those of
             the arrays if None.
 

@@ -75,7 +75,7 @@ class Column:
         dtype: dtype of the column in the frame that was fitted, as its library prints it.
         tails: `loc` and `scale` of `supports.asinh_scale` if its tails are heavy, else None.
         levels: the values of a category, in order.
-        remarks: what a reader should know about the column.
+        remarks: notes on the column for its reader.
     """
 
     name: str

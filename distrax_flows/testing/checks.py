@@ -24,10 +24,10 @@ class Check(NamedTuple):
     """One measurement of a law.
 
     Attributes:
-        what: what was measured, and in which direction.
+        what: quantity measured, and its direction.
         error: the worst error, or the number of offenders; infinite if NaN occurred.
         bound: the largest error allowed; 0 for a number of offenders.
-        where: where the worst error is, and the value found there.
+        where: location of the worst error, and the value found there.
         remedy: the usual cause of a larger error.
     """
 

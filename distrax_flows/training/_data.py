@@ -60,7 +60,7 @@ def check_data(data: Batch, names: Batch, events: Events) -> Batch:
     Args:
         data: the arrays, of any kind.
         names: the user's names for them.
-        events: those of the flow.
+        events: events of the flow.
 
     Raises:
         TypeError: an array cannot be converted.

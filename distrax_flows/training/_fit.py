@@ -97,8 +97,8 @@ def fit(
         num_epochs: number of passes over the arrays, instead of `num_steps`.
         batch_size: rows per batch of an array; a function may return any number.
         context: `[N, C]`, the context of each row if `data` is an array; may be integers.
-        weights: `[N]`, the weight of each row if `data` is an array; only their ratios matter,
-            whatever their size.
+        weights: `[N]`, the weight of each row if `data` is an array; only their ratios matter, at
+            any scale.
         validation: data whose loss is evaluated every `eval_every` steps: an array
             `[V, *event_shape]`, or `(x, context)` or `(x, context, weights)`; or the fraction of
             the rows of `data` to hold out, at random. The result then has the parameters with the

@@ -70,7 +70,7 @@ def plot_layers(
     """Plot 2-D samples at the input and after each layer.
 
     Args:
-        axes: as many as there are layers, and one more.
+        axes: matplotlib axes, one more than there are layers.
         layers: `flow.trace(params, x)` of samples `[N, 2]`, or of samples of the base with
             `inverse=False`.
         color_by: `[N]`, angles that colour the points, on a circle of colours, so that the eye can

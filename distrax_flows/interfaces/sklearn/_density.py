@@ -57,7 +57,7 @@ class FlowDensity(DensityMixin, FlowEstimator):
         history_: losses and timings of the fit.
         recipe_: the sizes and training that were chosen, a `distrax_flows.tables.Recipe`.
         n_features_in_: number of columns.
-        feature_names_in_: their names, if `X` has any.
+        feature_names_in_: names of the columns, if any.
 
     Example:
         >>> import numpy as np

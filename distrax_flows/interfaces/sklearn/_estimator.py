@@ -28,7 +28,7 @@ __all__ = ["FlowEstimator", "distinct", "filled", "float_type", "map_rows", "pie
 _INIT_ROWS = 2**12
 # The most weight decay of regressions; with 3, noise that depends on few columns becomes too even.
 _MAX_DECAY, _MAX_DECAY_OF_FEW, _FEW_COLUMNS = 3.0, 1.0, 4
-_FEW_HELD_OUT = 1_000  # rows of which a tenth says little
+_FEW_HELD_OUT = 1_000  # with fewer rows than these, a tenth says little
 _FEW_ROWS, _MANY_ROWS = 2**8, 2**13  # rows evaluated together
 
 

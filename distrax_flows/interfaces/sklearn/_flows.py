@@ -33,7 +33,7 @@ class FlowSpec:
     """A flow, described by hashable values.
 
     Attributes:
-        make: builds it, `make(*args, event_size, **options)`.
+        make: builder, called as `make(*args, event_size, **options)`.
         args: arguments before the size.
         options: names and values of further arguments.
         event_size: number of dimensions, D.

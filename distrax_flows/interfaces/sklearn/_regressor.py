@@ -64,7 +64,7 @@ class FlowRegressor(RegressorMixin, FlowEstimator):
         history_: losses and timings of the fit.
         recipe_: the sizes and training that were chosen, a `distrax_flows.tables.Recipe`.
         n_features_in_: number of columns of `X`.
-        feature_names_in_: their names, if `X` has any.
+        feature_names_in_: names of these columns, if any.
 
     Example:
         >>> import numpy as np
