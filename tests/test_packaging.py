@@ -93,7 +93,8 @@ def test_both_kinds_of_continuous_integration_do_the_same():
     """Both run the same targets of the Makefile, on the versions of Python that we name."""
     workflow = (ROOT / ".github" / "workflows" / "ci.yml").read_text()
     targets = re.search(r"target: \[(.*)\]", workflow)[1].split(", ")
-    assert f"\nmake --jobs=2 --output-sync {' '.join(targets)}\n" in (ROOT / ".ci/run").read_text()
+    commands = re.findall(r"^make (.*)$", (ROOT / ".ci" / "run").read_text(), re.MULTILINE)
+    assert [word for word in " ".join(commands).split() if not word.startswith("-")] == targets
     named = re.findall(r"Python :: (3\.\d+)", " ".join(PYPROJECT["project"]["classifiers"]))
     for pythons in re.findall(r"python: \[(.*)\]", workflow):
         assert re.findall(r"[\d.]+", pythons) == named

@@ -31,7 +31,7 @@ class MaskedMLP:
     With positions i = 0..D-1 in the input order `order`, hidden layers l = 1..L and a_l the
     activations (a_0 = x reordered):
 
-        a_l = activation(a_{l-1} W_l + b_l)    [+ a_{l-1}if `residual` and l > 1]
+        a_l = activation(a_{l-1} W_l + b_l)    [+ a_{l-1} if `residual` and l > 1]
         params = a_L W_{L+1} + b_{L+1}
 
     W_l is zero where its mask is (`networks.input_mask`, `hidden_mask`, `output_mask`).
