@@ -124,7 +124,7 @@ class Planar(Bijector):
 
 def make_feasible(a: Float[Array, "..."]) -> tuple[Float[Array, "..."], Float[Array, "..."]]:
     """Return `m(a)` and `log(m(a) / a)`, with m as in `Planar`."""
-    # Through the logarithm: gradients of fractions square the denominator, and 1e15 squared
+    # Through the logarithm: gradients of fractions square the denominator, and 1e20 squared
     # overflows float32.
     kappa = 1 - MIN_SLOPE
     log_share = -jnp.log1p(jnp.maximum(-a, 0) / kappa)

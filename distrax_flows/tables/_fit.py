@@ -60,7 +60,7 @@ def fit_table(
     | the same, with a twentieth of the rows at each end | integer between these ends |
     | an angle or hour by name, over its range in degrees, radians or hours | circle |
     | positive | positive, log_scale or interval (0, 1): whichever makes a Gaussian most likely |
-    | others | real |
+    | others, and positive numbers far from 0 | real |
 
     Columns with heavy tails, and counts over orders of magnitude, are seen through
     `supports.asinh_scale`, even if their kind is given. Categories have a joint distribution of
