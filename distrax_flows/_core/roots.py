@@ -44,6 +44,8 @@ def find_root(
         Chandrupatla, "A new hybrid quadratic/bisection algorithm for finding the zero of a
         nonlinear function without using derivatives", 1997.
     """
+    # It is traced three times here: JAX finds the first trace again.
+    f = jax.jit(f, inline=True)
     # f may close over values wider than the bracket: float64 parameters, float32 events.
     dtype = jax.eval_shape(f, low).dtype
     low, high = (jax.lax.stop_gradient(end).astype(dtype) for end in (low, high))

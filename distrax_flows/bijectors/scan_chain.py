@@ -140,6 +140,8 @@ def scan_layers(
     Returns:
         The output and log-det of all layers; and everything else, stacked.
     """
+    # It is traced for its shapes and again by the scan: the second time, JAX finds it.
+    apply = jax.jit(apply, inline=True)
     # Per-layer parameters may have a batch shape, dtype or varying axes that the input lacks. The
     # carry of a scan must have them from the start.
     first = jax.tree.map(lambda leaf: leaf[0], layers)

@@ -79,18 +79,18 @@ class Stack(hk.Module):
         def call(direction, x):
             return direction(Learned(lambda x: self._layer(x, *given), self._event_ndims), x)
 
-        layer = hk.transform_with_state(call)
-        params, state, update = self._variables(layer, x)
+        params, state, update = self._variables(call, x)
         key = hk.maybe_next_rng_key()
         keys = None if key is None else jax.random.split(key, self._num_layers)
-        apply = functools.partial(_Applied, layer.apply, self._event_ndims)
+        apply = hk.transform_with_state(call).apply
+        apply = functools.partial(_Applied, apply, self._event_ndims)
         layers = _Layers(jnp.arange(self._num_layers), params, state, keys)
         if state:
             return StatefulChain(apply, layers, update, self._options)
         return ScanChain(apply, layers, **self._options)
 
     @hk.transparent
-    def _variables(self, layer: hk.TransformedWithState, x: jax.Array):
+    def _variables(self, call: Callable, x: jax.Array):
         """Return stacked parameters and state, and a function that stores new state."""
         if hk.running_init():
             prefix = f"{self.module_name}/layers/"
@@ -100,9 +100,11 @@ class Stack(hk.Module):
 
         def init(key, x):
             def init_one(x, key):
-                params, state = layer.init(key, inverse, x)
-                (x, _), _ = layer.apply(params, state, jax.random.fold_in(key, 1), inverse, x)
-                return x, (params, state)
+                outputs = []  # Haiku's `init` returns variables only
+                layer = hk.transform_with_state(lambda x: outputs.append(call(inverse, x)))
+                variables = layer.init(key, x)
+                ((x, _),) = outputs
+                return x, variables
 
             keys = jax.random.split(key, self._num_layers)
             _, stacked = jax.lax.scan(init_one, x, keys, reverse=True)
