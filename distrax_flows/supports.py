@@ -171,10 +171,10 @@ def integer(low: int | None = None, high: int | None = None) -> Support:
 
     The flow sees `k + u`, with uniform noise u in (0, 1), on `(low, high + 1)`: `log_prob` needs a
     `key`, and is a sample of a lower bound of the log-probability of k, times the density of the
-    other dimensions. Samples are integers, as floats. float32 resolves fractions only up to 2e6;
-    beyond, the density is zero: use float64, or `real`. If all dimensions are integers, the flow
-    takes integer arrays; `diagnostics.likelihood_bounds` averages over noise. For images, see
-    `flows.dequantized`.
+    other dimensions. Samples are integers, as floats. Beyond 2e6, float32 has too few numbers
+    between integers for noise, and the density is zero: use float64, or `real`. If all dimensions
+    are integers, the flow takes integer arrays; `diagnostics.likelihood_bounds` averages over
+    noise. For images, see `flows.dequantized`.
 
     Args:
         low: the smallest integer, or None.

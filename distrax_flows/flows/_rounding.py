@@ -21,8 +21,9 @@ class Rounding(distrax.Bijector):
         forward:  k = floor(x),    inverse:  x = k + u,  u ~ U(0, 1)
 
     Its log-det is zero, except that the inverse gives -inf for values that are not integers, out of
-    range, or too large for the dtype to have numbers between integers (2e6 for float32). `log_prob`
-    is a sample of a lower bound, as with `modules.Dequantize`.
+    range, or so large that 2 eps |k| >= 1/2, where the dtype has too few numbers between integers
+    for noise: |k| > 2e6 in float32. `log_prob` is a sample of a lower bound, as with
+    `modules.Dequantize`.
 
     Args:
         supports: one support per dimension of a vector, or one for all entries of an event.
@@ -55,7 +56,7 @@ class Rounding(distrax.Bijector):
         k = self._clip(jnp.floor(y))
         # Far enough from 0 and 1 that rounding `k + u` never reaches another integer.
         margin = 2 * jnp.finfo(y.dtype).eps * jnp.maximum(jnp.abs(k), 1)
-        is_coarse = margin >= 0.5  # no numbers between integers
+        is_coarse = margin >= 0.5  # too few numbers between integers
         u = jax.random.uniform(hk.next_rng_key(), y.shape, y.dtype)
         x = jnp.where(self._rounds, k + jnp.clip(u, margin, 1 - margin), y)
         axes = tuple(range(y.ndim - self.event_ndims_in, y.ndim))
