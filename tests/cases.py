@@ -379,6 +379,37 @@ CASES = [
     ),
 ]
 
+# Rows that differ from another one in an option, a size or a family only.
+VARIANTS = {
+    "spline_lower_identity",
+    "spline_upper_identity",
+    "spline_identity",
+    "spline_of_one_bin",
+    "scale_by_one_number",
+    "rotation_of_a_plane",
+    "bernstein_of_degree_2",
+    "autoregressive_deep",
+    "autoregressive_residual",
+    "autoregressive_narrow",
+    "autoregressive_of_one",
+    "autoregressive_bernstein",
+    "autoregressive_logistic_mixture",
+    "hierarchical_spline",
+    "planar_softplus",
+    "planar_arctan_of_one",
+    "radial_of_three",
+    "sylvester_permuted",
+    "householder_of_two",
+    "householder_of_more_than_dimensions",
+    "lu_linear_permuted",
+    "lu_linear_of_one",
+    "reshape_to_vectors",
+    "reshape_images",
+    "squeeze_by_three",
+    "squeeze_to_a_checkerboard",
+    "scan_chain_of_matrices",
+}
+
 
 def fresh_normal(event_shape, dtype=jnp.float32) -> distrax.Distribution:
     """A standard normal over events of a shape."""

@@ -9,7 +9,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 from tensorflow_probability.substrates import jax as tfp
-from test_flows import BUILDERS, build, each
+from test_flows import BUILDERS, HEAVY, build, each
 from test_modules import jittered
 
 import distrax_flows as dxf
@@ -324,7 +324,15 @@ def test_intervals_that_the_dtype_cannot_resolve_are_refused(options):
 # Empty batches
 
 
-@pytest.mark.parametrize("name", ["maf", "iaf", "nsf_coupling", "bernstein_autoregressive"])
+@pytest.mark.parametrize(
+    "name",
+    [
+        "maf",
+        "iaf",
+        "nsf_coupling",
+        pytest.param("bernstein_autoregressive", marks=pytest.mark.slow),
+    ],
+)
 def test_empty_batches_give_empty_results(name):
     flow = dxf.transform(lambda context: build(name, 3, context=context))
     x, context = jnp.zeros((4, 3)), jnp.zeros((4, 2))
@@ -351,8 +359,11 @@ def test_empty_batches_give_empty_results(name):
 @pytest.mark.parametrize(
     "name",
     [
-        name if name in ("realnvp", "maf", "planar") else pytest.param(name, marks=pytest.mark.slow)
-        for name in BUILDERS
+        "realnvp",
+        "maf",
+        "planar",
+        *(pytest.param(name, marks=pytest.mark.slow) for name in ("sylvester", "glow", "hint")),
+        *(pytest.param(name, marks=pytest.mark.slow) for name in HEAVY),
     ],
 )
 def test_uses_inside_of_a_transform_share_parameters(name):

@@ -165,7 +165,10 @@ def test_draws_have_the_entropy(name):
     assert abs(difference) < 4 * standard_error + 1e-5
 
 
-@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize(
+    "name",
+    [pytest.param(name, marks=[pytest.mark.slow] * (name == "2spirals")) for name in NAMES],
+)
 def test_draws_fill_cells_as_the_density_does(name):
     _, mass, _ = evaluated(name)
     bounds = BOUNDS[name]

@@ -98,7 +98,7 @@ print(methods["log_prob"](params, np.zeros((7, 2), np.float32), keys).tolist())
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("name", [*BUILDERS, *(f"image_{name}" for name in IMAGE_BUILDERS)])
+@pytest.mark.parametrize("name", [*BUILDERS, "image_glow", "image_patches"])
 def test_every_builder_exports_for_accelerators(name, tmp_path):
     image = IMAGE_BUILDERS.get(name.removeprefix("image_")) if "image" in name else None
     flow = dxf.transform(image or functools.partial(build, name, 3))

@@ -285,7 +285,8 @@ def test_draws_outside_of_the_support_are_explained():
     assert "Give the flow the support of the density" in message
 
 
-@pytest.mark.parametrize("resample", [pytest.param(False, marks=pytest.mark.slow), True])
+@pytest.mark.slow
+@pytest.mark.parametrize("resample", [False, True])
 def test_annealing_improves_the_weights(resample):
     params = {"~": {"shift": jnp.array([0.7, -2.4]), "log_scale": jnp.array([-0.2, 0.6])}}
     annealing = dxf.Annealing(4, 3, resample)

@@ -13,7 +13,6 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as st_numpy
 
 from distrax_flows import testing
-from distrax_flows.bijectors._base import Bijector
 
 # Flat indices of the parameters that have no effect.
 UNUSED = {
@@ -31,36 +30,18 @@ UNUSED = {
 # A closure over parameters is a new function each time: only such a conditioner retraces.
 BROKEN = {("autoregressive_by_passes", "jit_traces_once"): "got 2, expected 1"}
 
-# Rows that differ from another one in an option, a size or a family only.
-VARIANTS = {
-    "spline_lower_identity",
-    "spline_upper_identity",
-    "spline_identity",
-    "spline_of_one_bin",
-    "scale_by_one_number",
-    "rotation_of_a_plane",
-    "bernstein_of_degree_2",
-    "autoregressive_deep",
-    "autoregressive_residual",
-    "autoregressive_narrow",
-    "autoregressive_of_one",
-    "autoregressive_bernstein",
-    "autoregressive_logistic_mixture",
-    "hierarchical_spline",
-    "planar_softplus",
-    "planar_arctan_of_one",
-    "radial_of_three",
-    "sylvester_permuted",
-    "householder_of_two",
-    "householder_of_more_than_dimensions",
-    "lu_linear_permuted",
-    "lu_linear_of_one",
-    "reshape_to_vectors",
-    "reshape_images",
-    "squeeze_by_three",
-    "squeeze_to_a_checkerboard",
-    "scan_chain_of_matrices",
-}
+# What a size or an option may break: values, gradients at the edge, and shapes.
+LAWS_OF_VARIANTS = (
+    "round_trip",
+    "round_trip_in_double_precision",
+    "log_det_of_the_jacobian",
+    "batches",
+    "finite_gradients",
+    "every_parameter_matters",
+    "explicit_broadcasting",
+    "interval_onto_itself",
+    "empty_batches_and_integers",
+)
 
 # These do not apply to every row.
 OPTIONAL = {
@@ -72,8 +53,9 @@ OPTIONAL = {
 }
 
 
-# Chains of families are distrax's.
-OURS = [case for case in cases.CASES if isinstance(case.build(case.raw()), Bijector)]
+# Rows whose bijector is one of distrax's around ours.
+WRAPPED = {"chain_of_families", "channels_of_images"}
+OURS = [case for case in cases.CASES if case.name not in WRAPPED]
 
 
 @functools.cache
@@ -96,10 +78,13 @@ def subject(case):
 # Row by row, so that a worker's share of the tests shares what is compiled.
 ROWS_AND_LAWS = [
     pytest.param(
-        case, law, id=f"{case}-{law}", marks=[pytest.mark.slow] if case.name in VARIANTS else []
+        case,
+        law,
+        id=f"{case}-{law}",
+        marks=[pytest.mark.slow] if case.name in cases.VARIANTS else [],
     )
     for case in cases.CASES
-    for law in testing.LAWS
+    for law in (LAWS_OF_VARIANTS if case.name in cases.VARIANTS else testing.LAWS)
 ]
 
 

@@ -127,7 +127,7 @@ def test_nuts_samples_a_gaussian():
 
 @pytest.mark.slow
 def test_mcmc(tmp_path, capsys, monkeypatch):
-    settings = Settings(quick=True, targets=("banana", "eight_schools"), output=tmp_path)
+    settings = Settings(quick=True, targets=("eight_schools",), output=tmp_path)
     mcmc.main(settings)
     with (tmp_path / "results.csv").open(newline="") as file:
         rows = list(csv.DictReader(file))
@@ -143,7 +143,7 @@ def test_mcmc(tmp_path, capsys, monkeypatch):
         assert (int(row["fit_gradients"] or 0) > 6_400) == (row["method"] == "adapted")
     for name in ("samples.png", "ess.png"):
         assert 0 < (tmp_path / name).stat().st_size < 300_000
-    assert "banana, neutra" in capsys.readouterr().out
+    assert "eight_schools, neutra" in capsys.readouterr().out
 
     # Nothing is sampled again.
     monkeypatch.setattr(mcmc, "sample", lambda row, **_: pytest.fail(f"sampled again: {row}"))

@@ -124,7 +124,7 @@ def test_regression(tmp_path):
 
 @pytest.mark.slow
 def test_classifier(tmp_path):
-    networks = ("dropout", "ensemble", "MNF")
+    networks = ("dropout", "MNF")
     mnf.main(Settings(parts=("classifier",), networks=networks, quick=True, output=tmp_path))
     rows = table(tmp_path / "results.csv")
     assert [row["network"] for row in rows] == list(networks)

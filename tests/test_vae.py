@@ -39,14 +39,16 @@ def assert_picture(path):
 @pytest.mark.slow
 def test_vae(tmp_path, capsys, monkeypatch):
     output, checkpoints = tmp_path / "output", tmp_path / "checkpoints"
-    settings = Settings(quick=True, output=output, checkpoints=checkpoints)
+    settings = Settings(
+        quick=True, num_steps=100, eval_every=50, output=output, checkpoints=checkpoints
+    )
     vae.main(settings)
     rows = read(output / "results.csv")
     assert list(rows[0]) == vae.COLUMNS.split()
     assert [row["posterior"] for row in rows] == list(settings.posteriors)
     for row in rows:
         # A uniform distribution of levels has 181.
-        assert -110 < float(row["elbo"]) < float(row["importance_weighted"]) < -70
+        assert -181 < float(row["elbo"]) < float(row["importance_weighted"]) < -70
         assert 0 < float(row["elbo_stderr"]) < 3
         assert float(row["train_elbo"]) == pytest.approx(float(row["elbo"]), abs=5)
         assert 0 < int(row["best_step"]) <= settings.num_steps
