@@ -49,7 +49,7 @@ test-slow: $(dev)
 test-lowest: $(LOWEST)/.installed-test
 	$(LOWEST)/bin/python -m pytest tests/test_autoregressive.py tests/test_training.py \
 	  tests/test_saving.py tests/test_checkpoints.py tests/test_packaging.py \
-	  tests/test_experiment_commands.py
+	  tests/test_command_line.py
 
 lint: $(dev)
 	$(RUN) -m ruff check .
