@@ -327,3 +327,6 @@ def test_fits_tables_are_read(tmp_path):
         "counts": [3, 4, 5],
         "flux": [1.5, None, 3.5],
     }
+    table.Table({"image": np.ones((3, 2))}).write(path, overwrite=True)
+    with pytest.raises(ValueError, match=r"stars.fits.*got \(2,\) of them in 'image'"):
+        _files.read(str(path))
