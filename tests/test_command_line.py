@@ -4,10 +4,12 @@ import functools
 import io
 import json
 import os
+import platform
 import re
 import subprocess
 import sys
 
+import jax
 import numpy as np
 import polars as pl
 import pytest
@@ -192,6 +194,13 @@ def test_help_teaches(capsys, command):
         assert "hidden units of each network. (default: by the size" in " ".join(
             out.replace("│", " ").split()
         )
+
+
+def test_the_version_is_printed_with_those_that_reports_need(capsys):
+    code, out, err = run(capsys, "--version")
+    assert (code, err) == (0, "")
+    versions = f"JAX {jax.__version__}, Python {platform.python_version()}"
+    assert out == f"distrax-flows {dxf.__version__} ({versions})\n"
 
 
 def test_a_missing_package_is_named_with_its_extra(capsys, monkeypatch):

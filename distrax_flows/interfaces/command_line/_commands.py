@@ -300,7 +300,7 @@ _Command = (
 )
 
 
-def parse(program: str, args: Sequence[str] | None) -> Any:
+def parse(program: str, args: Sequence[str]) -> Any:
     """Return the command that the arguments describe, with a method `run`.
 
     Raises:
@@ -311,7 +311,8 @@ def parse(program: str, args: Sequence[str] | None) -> Any:
         prog=program,
         args=args,
         config=(tyro.conf.FlagCreatePairsOff,),
-        description="Densities of tables: fit one to a file, score rows, sample new ones.",
+        description="Densities of tables: fit one to a file, score rows, sample new ones. "
+        "`--version` prints the version.",
     )
 
 

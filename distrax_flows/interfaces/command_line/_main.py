@@ -1,9 +1,13 @@
 """Entry point of the command line: errors become one line and an exit code."""
 
 import os
+import platform
 import sys
 from collections.abc import Sequence
 
+import jax
+
+import distrax_flows
 from distrax_flows.saving import LoadError
 from distrax_flows.training.results import NonFiniteError
 
@@ -27,6 +31,11 @@ def main(args: Sequence[str] | None = None) -> int:
         >>> main(["info", "no_such_model"])
         1
     """
+    args = sys.argv[1:] if args is None else args
+    if list(args) == ["--version"]:
+        versions = f"JAX {jax.__version__}, Python {platform.python_version()}"
+        print(f"{_PROGRAM} {distrax_flows.__version__} ({versions})")
+        return 0
     try:
         # Imported here, so that a missing package also gives one line.
         from distrax_flows.interfaces.command_line import _commands
