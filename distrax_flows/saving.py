@@ -64,6 +64,7 @@ def save(path: str | os.PathLike, flow: Flow | StatefulFlow, params: Params) -> 
 
     Raises:
         TypeError: `flow` is not a flow, or its builder cannot be pickled.
+        FileNotFoundError: the folder of `path` does not exist.
 
     Example:
         >>> import distrax_flows as dxf, jax, jax.numpy as jnp, os, tempfile

@@ -180,6 +180,13 @@ def test_what_cannot_be_saved_leaves_the_earlier_file(tmp_path):
     assert sorted(path.name for path in tmp_path.iterdir()) == ["a.flow", "other"]
 
 
+def test_a_missing_folder_is_named_before_anything_is_written(tmp_path):
+    flow, params = dxf.transform(lambda: dxf.flows.maf(2, num_layers=1)), {}
+    with pytest.raises(FileNotFoundError, match=r"folder of the file must exist.*'.*/none'"):
+        dxf.save(tmp_path / "none" / "maf.flow", flow, params)
+    assert list(tmp_path.iterdir()) == []
+
+
 def test_a_function_that_is_gone_is_named(tmp_path, monkeypatch):
     module = tmp_path / "vanishing.py"
     module.write_text("import distrax_flows as dxf\ndef make():\n    return dxf.flows.nice(2)\n")

@@ -3,6 +3,7 @@
 import dataclasses
 import functools
 import itertools
+import sys
 import types
 
 import jax
@@ -11,6 +12,7 @@ import pandas as pd
 import polars as pl
 import pytest
 import scipy.stats
+import threadpoolctl
 from sklearn.mixture import GaussianMixture
 
 import distrax_flows as dxf
@@ -332,6 +334,7 @@ def test_interrupted_fits_leave_what_they_reached(losses, monkeypatch):
 
 MISSING = TABLE | {"height": np.where(np.arange(NUM) == 3, np.nan, TABLE["height"])}
 NONE = TABLE | {"city": np.array([None, *CITY[1:]], object)}
+INFINITE = np.where(np.arange(NUM) == 3, np.inf, TABLE["height"])
 DATES = {"day": pd.date_range("2020-01-01", periods=NUM), "x": TABLE["height"]}
 
 
@@ -340,6 +343,9 @@ DATES = {"day": pd.date_range("2020-01-01", periods=NUM), "x": TABLE["height"]}
     [
         (pd.DataFrame(MISSING), {}, "'height' must hold finite numbers; got 1 missing.* row 3"),
         (pl.DataFrame(MISSING).fill_nan(None), {}, "'height' must hold finite numbers"),
+        ({"x": INFINITE}, {}, r"got 1 infinite ones.* row 3.*frame\[np.isfinite\(frame\['x'\]\)\]"),
+        ({"x": 2**60 + np.arange(NUM)}, {}, r"'x' must hold integers of at most 2\*\*53.*offset"),
+        (pd.DataFrame(np.ones((NUM, 2)), columns=["a", "a"]), {}, "different names.*'a' 2 times"),
         (pd.DataFrame(NONE), {}, "'city' must have a value in each row; got 1.* row 0"),
         (pd.DataFrame(DATES), {}, "'day' must hold numbers or names; got Datetime.* circle"),
         ({"x": np.ones(NUM)}, {}, "'x' must vary; got 1.0 in all rows. Drop it"),
@@ -361,6 +367,28 @@ DATES = {"day": pd.date_range("2020-01-01", periods=NUM), "x": TABLE["height"]}
 def test_bad_tables_are_refused_with_the_cure(data, options, match):
     with pytest.raises((ValueError, TypeError), match=match):
         dxf.fit_table(data, **options)
+
+
+def test_a_missing_scikit_learn_is_named_with_its_extra(monkeypatch):
+    monkeypatch.setitem(sys.modules, "sklearn.mixture", None)
+    with pytest.raises(ImportError, match=r"pip install 'distrax_flows\[tables\]'"):
+        dxf.fit_table(TABLE, **QUICK)
+
+
+def test_fits_use_one_thread_of_blas_and_give_back_the_others(monkeypatch):
+    found = []
+
+    def stop(*args, **options):
+        found.extend(threadpoolctl.threadpool_info())
+        raise RuntimeError
+
+    monkeypatch.setattr("distrax_flows.tables._fit._fit_member", stop)
+    with threadpoolctl.threadpool_limits(2, user_api="blas"):
+        with pytest.raises(RuntimeError):
+            dxf.fit_table(pd.DataFrame(TABLE), **QUICK)
+        found_after = threadpoolctl.threadpool_info()
+    for infos, threads in ((found, {1}), (found_after, {2})):
+        assert {one["num_threads"] for one in infos if one["user_api"] == "blas"} == threads
 
 
 def test_integers_of_a_dtype_come_back_as_such():

@@ -26,6 +26,7 @@ _LIMITS = {  # of what float32 holds inside each support
 }
 _MAX_LEVELS = 50  # a column with more levels is taken to name its rows
 _MAX_INTEGER_RANGE = 100_000  # beyond, float32 has few numbers between integers
+_MAX_INTEGER = 2.0**53  # beyond, float64 skips integers
 _FAR_FROM_END = 1e3  # robust standard deviations
 _AT_AN_END = 0.05  # share of rows at each end from which integers are bounded
 _TIED = 0.1  # share of rows with the same value above which it gets a remark
@@ -206,14 +207,21 @@ def check_values(name: str, values: np.ndarray) -> None:
             f"Column {name!r} must hold numbers; got values of {values.dtype}, such as "
             f"{values[0]!r}."
         )
-    missing = ~np.isfinite(values)
-    if missing.any():
-        raise ValueError(
-            f"Column {name!r} must hold finite numbers; got {missing.sum()} missing or infinite "
-            f"ones, the first in row {int(np.argmax(missing))}. Drop their rows, "
-            "`frame.dropna()` in pandas or `frame.drop_nulls()` in polars, drop the column, or "
-            "fill them in."
-        )
+    for kind, where, in_pandas, in_polars in (
+        ("missing", np.isnan(values), "frame.dropna()", "frame.drop_nans().drop_nulls()"),
+        (
+            "infinite",
+            np.isinf(values),
+            f"frame[np.isfinite(frame[{name!r}])]",
+            f"frame.filter(pl.col({name!r}).is_finite())",
+        ),
+    ):
+        if where.any():
+            raise ValueError(
+                f"Column {name!r} must hold finite numbers; got {where.sum()} {kind} ones, the "
+                f"first in row {int(np.argmax(where))}. Drop their rows, `{in_pandas}` in pandas "
+                f"or `{in_polars}` in polars, drop the column, or fill them in."
+            )
 
 
 def _without_booleans(values: np.ndarray) -> np.ndarray:
@@ -228,6 +236,11 @@ def _read(name: str, values: np.ndarray, dtype: str, told: Support | Category | 
     values = _without_booleans(values)
     check_values(name, values)
     x = values.astype(np.float64)
+    if values.dtype.kind in "iu" and (np.abs(x) > _MAX_INTEGER).any():
+        raise ValueError(
+            f"Column {name!r} must hold integers of at most 2**53, which float64 tells apart; got "
+            f"{values[np.argmax(np.abs(x))]}. Subtract an offset, or drop it if it names rows."
+        )
     if (x == x[0]).all():
         raise ValueError(f"Column {name!r} must vary; got {values[0]} in all rows. Drop it.")
     if told is None:

@@ -13,6 +13,7 @@ import numpy as np
 from jaxtyping import Float
 
 from distrax_flows._core.keys import as_key
+from distrax_flows._core.threads import one_blas_thread
 from distrax_flows.functional.flow import Params
 from distrax_flows.supports import Support
 from distrax_flows.tables._categories import fit_categories
@@ -99,6 +100,12 @@ def fit_table(
         True
     """
     started = time.perf_counter()
+    try:
+        import sklearn.mixture  # noqa: F401
+    except ImportError as error:
+        raise ImportError(
+            "`fit_table` needs scikit-learn: `pip install 'distrax_flows[tables]'`."
+        ) from error
     frame = as_frame(data)
     if frame.num_rows < _MIN_ROWS:
         raise ValueError(
@@ -129,18 +136,19 @@ def fit_table(
     init_key, fold_key, *keys = jax.random.split(as_key(key), 2 + recipe.num_members)
     folds = _folds(frame.num_rows, recipe.num_members, fold_key)
     _check_folds(spec, x, folds)
-    start = _start(spec, x, context, init_key)
-    size = MixtureSize(1, 0.0)
-    if spec.num_lines:
-        size = choose_mixture(start.z, np.array_split(_order(len(start.z), fold_key), 5))
-        spec = dataclasses.replace(spec, num_components=size.num_components)
-    fits: list[_Member] = []
-    for number, (fold, member_key) in enumerate(zip(folds, keys, strict=True), 1):
-        if progress:
-            print(f"member {number} of {len(folds)}", file=sys.stderr)
-        fits.append(_fit_member(spec, x, context, fold, start, size, member_key, progress))
-        if fits[-1].interrupted:
-            break
+    with one_blas_thread():
+        start = _start(spec, x, context, init_key)
+        size = MixtureSize(1, 0.0)
+        if spec.num_lines:
+            size = choose_mixture(start.z, np.array_split(_order(len(start.z), fold_key), 5))
+            spec = dataclasses.replace(spec, num_components=size.num_components)
+        fits: list[_Member] = []
+        for number, (fold, member_key) in enumerate(zip(folds, keys, strict=True), 1):
+            if progress:
+                print(f"member {number} of {len(folds)}", file=sys.stderr)
+            fits.append(_fit_member(spec, x, context, fold, start, size, member_key, progress))
+            if fits[-1].interrupted:
+                break
     # The flows' scores lack the units and the categories.
     held_out = [
         fit_categories(np.delete(levels, fold, axis=0), tree.num_levels).log_prob(levels[fold])

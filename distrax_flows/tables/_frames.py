@@ -116,6 +116,9 @@ def _of_data_frame(data: Any, wanted: Collection[str] | None) -> Frame:
             "`data` must be a matrix, or a data frame of pandas, polars or pyarrow; got "
             f"{type(data).__name__}. A lazy frame is collected first, a list is `np.asarray(rows)`."
         ) from error
+    except ValueError as error:  # narwhals found two columns of one name
+        found = " ".join(str(error).split())
+        raise ValueError(f"`data` must have columns of different names. {found}") from error
     names = [str(name) for name in frame.columns]
     if len(set(names)) < len(names):
         raise ValueError(f"`data` must have columns of different names; got {names}.")

@@ -16,6 +16,7 @@ from distrax_flows._core.checks import (
     check_positive_int,
     check_sizes,
 )
+from distrax_flows._core.threads import one_blas_thread
 from distrax_flows._core.types import ArrayLike
 from distrax_flows.functional.flow import Flow
 from distrax_flows.interfaces.sklearn._flows import FlowSpec, MakeFlow, flow_of
@@ -116,25 +117,26 @@ class FlowEstimator(BaseEstimator):
         if num_held_out >= num_rows:
             num_held_out = 0
         num_trained = num_rows - num_held_out
-        fitted = fit(
-            flow,
-            data.x,
-            key=key,
-            context=data.context,
-            weights=data.weights,
-            params=flow.init(init_key, *_of_init(data)),
-            num_steps=recipe.num_steps,
-            # Few rows have few batch sizes, so that fits share compiled code.
-            batch_size=min(recipe.batch_size, 1 << (num_trained.bit_length() - 1)),
-            validation=validation if num_held_out else None,
-            patience=recipe.patience if num_held_out else None,
-            eval_every=recipe.eval_every if num_held_out else None,
-            ema_decay=recipe.ema_decay,
-            optimizer=cosine_adam(
-                recipe.num_steps, recipe.learning_rate, weight_decay=recipe.weight_decay
-            ),
-            progress=bool(self.verbose),
-        )
+        with one_blas_thread():
+            fitted = fit(
+                flow,
+                data.x,
+                key=key,
+                context=data.context,
+                weights=data.weights,
+                params=flow.init(init_key, *_of_init(data)),
+                num_steps=recipe.num_steps,
+                # Few rows have few batch sizes, so that fits share compiled code.
+                batch_size=min(recipe.batch_size, 1 << (num_trained.bit_length() - 1)),
+                validation=validation if num_held_out else None,
+                patience=recipe.patience if num_held_out else None,
+                eval_every=recipe.eval_every if num_held_out else None,
+                ema_decay=recipe.ema_decay,
+                optimizer=cosine_adam(
+                    recipe.num_steps, recipe.learning_rate, weight_decay=recipe.weight_decay
+                ),
+                progress=bool(self.verbose),
+            )
         self._spec = spec
         self.recipe_ = recipe
         self.params_ = jax.tree.map(np.asarray, fitted.params)  # these pickle on any device
