@@ -281,6 +281,10 @@ def test_arrays_are_tables(tmp_path, write):
     ("text", "columns"),
     [
         ("a;b\n1;2\n", {"a": [1], "b": [2]}),
+        ("a;b;c\n1,5;2;x,y\n-0,5;3;z\n", {"a": [1.5, -0.5], "b": [2, 3], "c": ["x,y", "z"]}),
+        ("a;b\n1.5;2\n", {"a": [1.5], "b": [2]}),
+        ("1,5;2\n0,5;3\n", {"x0": [1.5, 0.5], "x1": [2, 3]}),
+        ("\ufeff a ,b\n1,2\n", {"a": [1], "b": [2]}),
         ("a\tb\n1\t2\n", {"a": [1], "b": [2]}),
         ("1.5,2\n3,4\n", {"x0": [1.5, 3.0], "x1": [2, 4]}),
         ("2,2\n3,4\n", {"x0": [2, 3], "x1": [2, 4]}),
@@ -294,11 +298,17 @@ def test_csv_is_understood(tmp_path, text, columns):
     assert _files.read(str(tmp_path / "x.csv")).to_dict(as_series=False) == columns
 
 
+def test_unicode_text_of_spreadsheets_is_csv(tmp_path):
+    (tmp_path / "x.csv").write_bytes("a\tort\n1\tZürich\n".encode("utf-16"))
+    assert _files.read(str(tmp_path / "x.csv")).row(0) == (1, "Zürich")
+
+
 @pytest.mark.parametrize(
     ("name", "content", "message"),
     [
         ("x.csv", b"", "csv format; got: empty"),
         ("x.csv", b"a,b\n1,2,3\n", "csv format"),
+        ("x.csv", b"a, a,b\n1,2,3\n", "got: 2 columns named 'a'; rename them"),
         ("x.csv", b"a\n\xe9\n", "utf-8.*iconv"),
         ("x.parquet", b"a,b\n", "parquet format"),
         ("x.npy", b"a,b\n", "npy format"),

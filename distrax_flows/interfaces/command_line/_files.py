@@ -1,5 +1,6 @@
 """Tables in files, read and written by polars and NumPy."""
 
+import codecs
 import io
 import sys
 from collections.abc import Callable, Collection, Mapping
@@ -14,7 +15,7 @@ from distrax_flows.interfaces.command_line._errors import UsageError
 __all__ = ["INPUTS", "OUTPUTS", "check_output", "complete_rows", "read", "write"]
 
 _MISSING = ("", "NA", "N/A", "NaN", "nan", "NULL", "null")
-_SEPARATORS = (",", ";", "\t", "|")
+_SEPARATORS = (";", "\t", "|", ",")  # of those that are as frequent, the first is taken
 
 
 def read(source: str, texts: Collection[str] = ()) -> pl.DataFrame:
@@ -120,30 +121,37 @@ def write(frame: pl.DataFrame, path: str | None) -> None:
 
 
 def _read_csv(content: bytes, texts: Collection[str]) -> pl.DataFrame:
+    if content.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
+        content = content.decode("utf-16").encode()
     first = next((line for line in content.splitlines() if line.strip()), b"").decode()
-    separator = max(_SEPARATORS, key=first.count)  # the first of those that are as frequent
-    options: Any = {"separator": separator, "null_values": list(_MISSING)}
-    header = pl.read_csv(io.BytesIO(content), n_rows=0, **options).columns
-    if any(map(_is_number, header)):
-        # Files written here never have numbers as names: the first row is data.
-        names = [f"x{index}" for index in range(len(header))]
-        options |= {"has_header": False, "new_columns": names}
-        kinds = {name: pl.String for name in names if name in texts}
-    else:
-        kinds = {name: pl.String for name in header if name.strip() in texts}
-    # All rows decide whether a column holds numbers.
+    separator = max(_SEPARATORS, key=first.count) if any(c in first for c in _SEPARATORS) else ","
+    row = pl.read_csv(
+        io.BytesIO(content), separator=separator, n_rows=1, has_header=False, infer_schema=False
+    ).row(0)
+    names = [(name or "").strip() for name in row]
+    # Where semicolons separate columns, commas begin decimals.
+    has_header = not any(_is_number(name.replace(",", ".")) for name in names)
+    if not has_header:  # files written here never have numbers as names
+        names = [f"x{index}" for index in range(len(row))]
+    twice = [name for name in names if names.count(name) > 1]
+    if twice:
+        raise ValueError(f"{names.count(twice[0])} columns named {twice[0]!r}; rename them")
     return pl.read_csv(
         io.BytesIO(content),
-        schema_overrides=kinds,
-        infer_schema_length=None,
+        has_header=has_header,
+        new_columns=names,
+        separator=separator,
+        decimal_comma=separator == ";",
+        null_values=list(_MISSING),
+        schema_overrides={name: pl.String for name in names if name in texts},
+        infer_schema_length=None,  # all rows decide whether a column holds numbers
         try_parse_dates=True,
-        **options,
     )
 
 
 def _is_number(text: str) -> bool:
     try:
-        float(text.removesuffix("_duplicated_0"))
+        float(text)
     except ValueError:
         return False
     return True
